@@ -1,0 +1,36 @@
+# Everything the project takes from outside, and the only find_package calls.
+# All of it comes from Debian 12 or 13; script/bootstrap installs it.
+
+set(THREADS_PREFER_PTHREAD_FLAG ON)
+find_package(Threads REQUIRED)
+find_package(absl CONFIG REQUIRED)
+if(PGLESSOR_TESTS)
+  find_package(GTest CONFIG REQUIRED)
+endif()
+if(PGLESSOR_BENCH)
+  find_package(benchmark CONFIG REQUIRED)
+endif()
+if(PGLESSOR_CORE_ONLY)
+  return()
+endif()
+
+find_package(Protobuf REQUIRED) # module mode: Debian ships no package config for it
+find_package(OpenSSL REQUIRED)
+
+# gRPC's own Findre2 asks pkg-config, which on Debian 13 walks Abseil's graph for half a minute.
+# gRPC looks for re2 only where re2_FOUND is unset.
+if(NOT TARGET re2::re2)
+  find_library(PGLESSOR_RE2_LIBRARY re2 REQUIRED)
+  mark_as_advanced(PGLESSOR_RE2_LIBRARY)
+  add_library(re2::re2 INTERFACE IMPORTED)
+  set_property(TARGET re2::re2 PROPERTY INTERFACE_LINK_LIBRARIES "${PGLESSOR_RE2_LIBRARY}")
+endif()
+set(re2_FOUND TRUE)
+find_package(gRPC CONFIG REQUIRED)
+
+find_package(PkgConfig REQUIRED)
+pkg_check_modules(PQ REQUIRED IMPORTED_TARGET libpq)       # PkgConfig::PQ
+pkg_check_modules(PQXX REQUIRED IMPORTED_TARGET libpqxx)   # PkgConfig::PQXX
+
+find_package(CLI11 CONFIG REQUIRED)          # CLI11::CLI11
+find_package(nlohmann_json CONFIG REQUIRED)  # nlohmann_json::nlohmann_json

@@ -1,0 +1,109 @@
+// One lease: its terms, its life, its single permit. Plain state: no lock, no clock.
+//
+//            TakePermit/ReturnPermit, Renew
+//                     ┌────┐
+//     (granted) ──► kActive ──► kEnding ──► kEnded
+//                         End        Fenced
+//
+// Invariants
+//   1. At `now >= expiry` the lease is expired, whatever the reaper has seen: every member that takes
+//      `now` judges by that alone.
+//   2. Whoever ends it first gives the end reason, and it never changes.
+//   3. At most one statement has the permit, and none gets it once the lease is not active.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "server/core/clock.h"
+#include "server/core/ids.h"
+
+namespace pglessor::core {
+
+enum class LeaseState { kActive, kEnding, kEnded };
+
+enum class EndReason {
+  kReleased,        // by its holder
+  kExpired,         // by time
+  kRevoked,         // by an operator
+  kPoolReset,       // with its pool's generation
+  kConnectionLost,  // its backend died
+  kDrained,         // the service is shutting down
+  kUnclaimed,       // its caller had gone before it had the answer
+};
+
+enum class Priority { kLow = 1, kNormal = 2, kHigh = 3 };
+
+// What the caller asked for and diagnosis shows. `ttl` is the effective one.
+struct LeaseTerms {
+  std::string tenant;
+  std::string holder;
+  Duration ttl{};
+  Priority priority = Priority::kNormal;
+  std::map<std::string, std::string> tags;
+};
+
+// What a lease is from its grant on.
+struct LeaseGrant {
+  LeaseCounter counter;
+  std::string pool;
+  LeaseTerms terms;
+  ConnectionIndex connection;
+  std::string connection_id;
+  int32_t backend_pid = 0;
+  FencingToken fencing_token;
+  Time acquired{};
+  WallTime acquired_wall{};
+  Duration waited{};
+};
+
+class Lease {
+ public:
+  explicit Lease(LeaseGrant grant);
+
+  const LeaseGrant& grant() const { return grant_; }
+  LeaseState state() const { return state_; }
+  std::optional<EndReason> end_reason() const { return end_reason_; }
+  Time expiry() const { return expiry_; }
+  Duration ttl() const { return ttl_; }
+  bool has_run_a_statement() const { return last_statement_.value > 0; }
+
+  // The right to run one statement.
+  // Fails with: the lease's end (see EndedError); ABORTED LEASE_BUSY.
+  absl::StatusOr<StatementId> TakePermit(Time now);
+  // Nothing if `statement` does not have the permit.
+  void ReturnPermit(StatementId statement);
+
+  // Ends `ttl` from now (unset = the present ttl), never later than `latest`.
+  // Fails with: the lease's end. Never revives.
+  absl::Status Renew(Time now, std::optional<Duration> ttl, Time latest);
+
+  // Active and not yet expired.
+  bool Alive(Time now) const { return state_ == LeaseState::kActive && now < expiry_; }
+
+  // True if this call ended it. An active lease whose time is over ends kExpired, whatever `reason` says.
+  bool End(Time now, EndReason reason);
+  // The fence stands: kEnding → kEnded.
+  void Fenced();
+
+ private:
+  const LeaseGrant grant_;
+  LeaseState state_ = LeaseState::kActive;
+  std::optional<EndReason> end_reason_;
+  Duration ttl_;
+  Time expiry_;
+  bool permit_taken_ = false;
+  StatementId last_statement_;
+};
+
+// FAILED_PRECONDITION with the end reason, and what that means for the holder.
+absl::Status EndedError(EndReason reason);
+
+// The end reason's word in errors: "LEASE_EXPIRED".
+const char* EndReasonCode(EndReason reason);
+
+}  // namespace pglessor::core

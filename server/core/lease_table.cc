@@ -1,0 +1,166 @@
+#include "server/core/lease_table.h"
+
+#include <algorithm>
+
+#include "server/core/check.h"
+#include "server/core/error.h"
+
+namespace pglessor::core {
+
+absl::Status LeaseNotFound() {
+  return MakeError(absl::StatusCode::kNotFound,
+                   "no such lease: the token is not one of this server, or its lease ended too long ago to "
+                   "be remembered; acquire another",
+                   {.reason = reason::kLeaseNotFound});
+}
+
+LeaseView LeaseTable::Insert(LeaseGrant grant, Pool* pool, Granted granted, Duration max_lifetime) {
+  const LeaseCounter counter = grant.counter;
+  const Time latest = SaturatingAdd(grant.acquired, max_lifetime);
+  auto record = std::make_unique<Record>(std::move(grant), pool, std::move(granted), latest);
+  const LeaseView view = ViewOf(*record, clock_.Now());
+  const Time expiry = record->lease.expiry();
+  const bool added = leases_.Insert(counter, std::move(record));
+  PGLESSOR_CHECK(added, "a lease's counter is given once");
+  expiries_.Schedule(counter, expiry);
+  return view;
+}
+
+std::optional<LeaseView> LeaseTable::View(LeaseCounter lease) {
+  std::optional<LeaseView> view;
+  leases_.With(lease, [&](const auto& record) { view = ViewOf(*record, clock_.Now()); });
+  return view;
+}
+
+absl::StatusOr<LeaseTable::Permit> LeaseTable::TakePermit(LeaseCounter lease) {
+  absl::StatusOr<Permit> permit = LeaseNotFound();
+  leases_.With(lease, [&](auto& record) {
+    const absl::StatusOr<StatementId> statement = record->lease.TakePermit(clock_.Now());
+    if (statement.ok()) {
+      permit = Permit{*statement, record->connection};
+    } else {
+      permit = statement.status();
+    }
+  });
+  return permit;
+}
+
+void LeaseTable::ReturnPermit(LeaseCounter lease, StatementId statement) {
+  // A lease forgotten meanwhile has no permit left to return.
+  leases_.With(lease, [&](auto& record) { record->lease.ReturnPermit(statement); });
+}
+
+absl::StatusOr<LeaseView> LeaseTable::Renew(LeaseCounter lease, std::optional<Duration> ttl) {
+  absl::StatusOr<LeaseView> renewed = LeaseNotFound();
+  std::optional<Time> sooner;
+  leases_.With(lease, [&](auto& record) {
+    const Time now = clock_.Now();
+    const Time before = record->lease.expiry();
+    const absl::Status status = record->lease.Renew(now, ttl, record->latest_expiry);
+    if (!status.ok()) {
+      renewed = status;
+      return;
+    }
+    if (record->lease.expiry() < before) sooner = record->lease.expiry();
+    renewed = ViewOf(*record, now);
+  });
+  if (sooner) expiries_.Schedule(lease, *sooner);
+  return renewed;
+}
+
+absl::StatusOr<std::optional<LeaseTable::EndWork>> LeaseTable::End(LeaseCounter lease, EndReason reason,
+                                                                   OnFenced on_fenced) {
+  absl::StatusOr<std::optional<EndWork>> work = LeaseNotFound();
+  std::optional<Ended> stands_already;
+  leases_.With(lease, [&](auto& record) {
+    const Time now = clock_.Now();
+    const bool first = record->lease.End(now, reason);
+    work = std::optional<EndWork>();
+    if (first) {
+      work->emplace(EndWork{record->pool, record->slot, record->connection, *record->lease.end_reason(),
+                            record->lease.has_run_a_statement()});
+    }
+    if (record->lease.state() == LeaseState::kEnded) {
+      stands_already = Ended{ViewOf(*record, now), first, record->transaction_was_open};
+    } else {
+      record->on_fenced.emplace_back(first, std::move(on_fenced));
+    }
+  });
+  if (stands_already) on_fenced(*stands_already);
+  return work;
+}
+
+void LeaseTable::Fenced(LeaseCounter lease, Connection::FenceReport report) {
+  std::vector<std::pair<bool, OnFenced>> tell;
+  std::optional<Ended> ended;
+  std::shared_ptr<Connection> dropped;
+  Time now{};
+  leases_.With(lease, [&](auto& record) {
+    now = clock_.Now();
+    record->lease.Fenced();
+    record->transaction_was_open = report.transaction_was_open;
+    dropped = std::move(record->connection);
+    tell = std::move(record->on_fenced);
+    ended = Ended{ViewOf(*record, now), false, report.transaction_was_open};
+  });
+  PGLESSOR_CHECK(ended.has_value(), "a lease is not forgotten before it has ended");
+  expiries_.Remove(lease);
+  {
+    const MutexLock lock(ended_mutex_);
+    ended_.emplace_back(now, lease);
+  }
+  for (auto& [by_this_call, on_fenced] : tell) {
+    ended->by_this_call = by_this_call;
+    on_fenced(*ended);
+  }
+}
+
+std::vector<LeaseCounter> LeaseTable::TakeExpired(size_t limit) {
+  std::vector<LeaseCounter> expired;
+  for (const LeaseCounter lease : expiries_.TakeDue(clock_.Now(), limit)) {
+    std::optional<Time> later;
+    leases_.With(lease, [&](auto& record) {
+      if (record->lease.state() != LeaseState::kActive) return;
+      if (record->lease.Alive(clock_.Now())) {
+        later = record->lease.expiry();
+      } else {
+        expired.push_back(lease);
+      }
+    });
+    // It was renewed since it was scheduled.
+    if (later) expiries_.Schedule(lease, *later);
+  }
+  return expired;
+}
+
+void LeaseTable::ForgetOld() {
+  std::vector<LeaseCounter> old;
+  {
+    const MutexLock lock(ended_mutex_);
+    const Time now = clock_.Now();
+    while (!ended_.empty() && (ended_.size() > options_.max_ended ||
+                               now - ended_.front().first >= options_.ended_retention)) {
+      old.push_back(ended_.front().second);
+      ended_.pop_front();
+    }
+  }
+  for (const LeaseCounter lease : old) leases_.Erase(lease);
+}
+
+std::vector<LeaseCounter> LeaseTable::Live() const {
+  std::vector<LeaseCounter> live;
+  for (const auto& [counter, unused] :
+       leases_.Page(std::nullopt, SIZE_MAX, [](LeaseCounter, const auto& record) {
+         return record->lease.state() == LeaseState::kActive ? std::optional<bool>(true) : std::nullopt;
+       })) {
+    live.push_back(counter);
+  }
+  return live;
+}
+
+LeaseView LeaseTable::ViewOf(const Record& record, Time now) const {
+  return {record.lease.grant(), record.lease.state(), record.lease.end_reason(), record.lease.ttl(),
+          clock_.WallNow() + (record.lease.expiry() - now)};
+}
+
+}  // namespace pglessor::core

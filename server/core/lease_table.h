@@ -1,0 +1,126 @@
+// All leases of the process, from their grant until they are forgotten: the shell around `Lease`.
+//
+// Threads: any thread may call. Each call takes one shard's lock of the ordered map for one lease, reads
+//   the clock under it, and has dropped it before it returns: callers act on what is returned.
+// Time: an ended lease is remembered for ended_retention, and at most max_ended of them; after that its
+//   token is unknown.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "server/core/clock.h"
+#include "server/core/connection.h"
+#include "server/core/expiry_queue.h"
+#include "server/core/grant.h"
+#include "server/core/lease.h"
+#include "server/core/mutex.h"
+#include "server/core/options.h"
+#include "server/core/ordered_map.h"
+
+namespace pglessor::core {
+
+class Pool;
+
+// A copy of a lease at one instant: what callers are shown.
+struct LeaseView {
+  LeaseGrant grant;
+  LeaseState state = LeaseState::kActive;
+  std::optional<EndReason> end_reason;
+  Duration ttl{};
+  WallTime expire_wall{};
+};
+
+class LeaseTable {
+ public:
+  // How an end went, told when the fence stands.
+  struct Ended {
+    LeaseView lease;
+    bool by_this_call = false;  // or had it been ended before?
+    bool transaction_was_open = false;
+  };
+  using OnFenced = absl::AnyInvocable<void(const Ended&)>;
+
+  // What whoever ended a lease first must now do with its connection.
+  struct EndWork {
+    Pool* pool = nullptr;
+    SlotRef slot;
+    std::shared_ptr<Connection> connection;
+    EndReason reason = EndReason::kReleased;
+    bool has_run_a_statement = false;
+  };
+  struct Permit {
+    StatementId statement;
+    std::shared_ptr<Connection> connection;
+  };
+
+  LeaseTable(const Clock& clock, const LeaseTableOptions& options) : clock_(clock), options_(options) {}
+
+  // `max_lifetime` from its acquisition is as far as renewals go.
+  LeaseView Insert(LeaseGrant grant, Pool* pool, Granted granted, Duration max_lifetime);
+
+  std::optional<LeaseView> View(LeaseCounter lease);
+
+  // Each fails with NOT_FOUND LEASE_NOT_FOUND, or as Lease's member of that name.
+  absl::StatusOr<Permit> TakePermit(LeaseCounter lease);
+  void ReturnPermit(LeaseCounter lease, StatementId statement);
+  absl::StatusOr<LeaseView> Renew(LeaseCounter lease, std::optional<Duration> ttl);
+
+  // Ends it, if nobody has; then there is work, and the caller carries it out and calls Fenced.
+  // `on_fenced` is called, with no lock held, once nothing of the holder can reach the database: inside
+  // this call if that is so already.
+  // Fails with: NOT_FOUND LEASE_NOT_FOUND; `on_fenced` is then dropped.
+  absl::StatusOr<std::optional<EndWork>> End(LeaseCounter lease, EndReason reason, OnFenced on_fenced);
+  // The fence stands. Requires: an EndWork for it was returned, and this is called once for it.
+  void Fenced(LeaseCounter lease, Connection::FenceReport report);
+
+  // At most `limit` leases whose time is over and that nobody has ended.
+  std::vector<LeaseCounter> TakeExpired(size_t limit);
+  // Drops what has been remembered for long enough.
+  void ForgetOld();
+
+  // All that are not yet ended, oldest first.
+  std::vector<LeaseCounter> Live() const;
+
+ private:
+  struct Record {
+    Record(LeaseGrant grant, Pool* its_pool, Granted granted, Time latest)
+        : lease(std::move(grant)),
+          pool(its_pool),
+          slot(granted.slot.slot),
+          connection(std::move(granted.connection)),
+          latest_expiry(latest) {}
+
+    Lease lease;
+    Pool* const pool;
+    const SlotRef slot;
+    // Shared with the pool's registry; dropped when the lease has ended.
+    std::shared_ptr<Connection> connection;
+    const Time latest_expiry;
+    bool transaction_was_open = false;  // at its end
+    std::vector<std::pair<bool, OnFenced>> on_fenced;  // while it is ending; first: by_this_call
+  };
+
+  LeaseView ViewOf(const Record& record, Time now) const;
+
+  const Clock& clock_;
+  const LeaseTableOptions options_;
+
+  // Behind a pointer: a record is too large to be moved about inside the map's nodes.
+  OrderedMap<LeaseCounter, std::unique_ptr<Record>> leases_;
+  ExpiryQueue expiries_;
+
+  Mutex ended_mutex_;
+  std::deque<std::pair<Time, LeaseCounter>> ended_ ABSL_GUARDED_BY(ended_mutex_);  // oldest first
+};
+
+absl::Status LeaseNotFound();
+
+}  // namespace pglessor::core

@@ -1,0 +1,118 @@
+// One pool: its bookkeeping under one mutex, and the outside world acted upon after the mutex is dropped.
+//
+// Threads: any thread may call. Each member decides in PoolState under the lock, then opens, closes and
+//   completes outside it, on the calling thread.
+// Owns: the pool's connections, in a registry by index. It must outlive whatever runs its connector's
+//   callbacks: stop that first.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "server/core/clock.h"
+#include "server/core/connection.h"
+#include "server/core/grant.h"
+#include "server/core/ids.h"
+#include "server/core/mutex.h"
+#include "server/core/options.h"
+#include "server/core/ordered_map.h"
+#include "server/core/pool_state.h"
+
+namespace pglessor::core {
+
+// What Stats shows of a pool.
+struct PoolView {
+  struct Row {
+    PoolSnapshot::Slot slot;
+    // Of an opening, what follows is still empty.
+    std::string id;
+    int32_t backend_pid = 0;
+    Time opened{};
+    WallTime opened_wall{};
+    std::optional<LeaseCounter> lease;
+  };
+
+  PoolOptions options;
+  PoolSnapshot snapshot;
+  Time now{};
+  WallTime now_wall{};
+  Duration uptime{};
+  std::vector<Row> connections;  // oldest first
+};
+
+class Pool {
+ public:
+  // Told, with no lock held, when the backend under a lease has died.
+  using LeaseLost = absl::AnyInvocable<void(LeaseCounter)>;
+
+  Pool(const PoolOptions& options, const Clock& clock, Connector& connector, FencingSource& fencing,
+       LeaseLost lease_lost);
+
+  const PoolOptions& options() const { return options_; }
+
+  // Opens the minimum. Grants begin when the first fencing block and connection are there.
+  void Start();
+
+  // `done` comes exactly once, perhaps inside this call.
+  // Fails with: RESOURCE_EXHAUSTED POOL_EXHAUSTED, NO_IDLE_CONNECTION, WAIT_QUEUE_FULL; UNAVAILABLE
+  //   DATABASE_UNAVAILABLE, DRAINING; FAILED_PRECONDITION DATABASE_AUTH_FAILED; CANCELLED (by Cancel).
+  WaiterId Acquire(Duration wait, Waiter::Done done);
+  void Cancel(WaiterId waiter);
+  // `lease` has this connection from now on; see LeaseLost.
+  void Bind(ConnectionIndex connection, LeaseCounter lease);
+
+  // The ends of a lease; see PoolState.
+  void Return(SlotRef slot, EndReason reason);
+  void BeginClean(SlotRef slot, EndReason reason);
+  void Cleaned(SlotRef slot, const Connection::CleanReport& report);
+  void Discard(SlotRef slot, EndReason reason);
+
+  void Tick();
+  void Drain();
+  void CloseAll();
+  // Connections that are available, or in use.
+  int32_t Available();
+  int32_t InUse();
+  // No slot is taken any more.
+  bool Empty();
+
+  PoolView View();
+
+ private:
+  struct Registered {
+    // Shared with the lease that has it and with statements on their way to it.
+    std::shared_ptr<Connection> connection;
+    std::string id;
+    Time opened{};
+    WallTime opened_wall{};
+    std::optional<LeaseCounter> lease;
+  };
+
+  // Runs step(state, now, actions) under the lock, and then acts.
+  template <typename Step>
+  void Decide(Step step);
+  void Act(Actions actions);
+  void Complete(Actions::Grant grant);
+  void Open(SlotRef slot);
+  void OnOpened(SlotRef slot, absl::StatusOr<std::shared_ptr<Connection>> opened);
+  void OnLost(SlotRef slot);
+  void Close(SlotRef slot);
+  void Unbind(ConnectionIndex connection);
+
+  const PoolOptions options_;
+  const Clock& clock_;
+  const Time started_;
+  Connector& connector_;
+  FencingSource& fencing_;
+  LeaseLost lease_lost_;
+
+  OrderedMap<ConnectionIndex, Registered> connections_;
+
+  Mutex mutex_;
+  PoolState state_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace pglessor::core

@@ -1,0 +1,204 @@
+#include "server/postgres/backend.h"
+
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+
+#include "server/core/check.h"
+#include "server/postgres/error_status.h"
+
+namespace pglessor::postgres {
+namespace {
+
+constexpr Oid kByteaOid = 17;
+constexpr Oid kInferredOid = 0;
+constexpr int kText = 0;
+constexpr int kBinary = 1;
+
+struct ClearResult {
+  void operator()(PGresult* result) const { PQclear(result); }
+};
+using ResultPtr = std::unique_ptr<PGresult, ClearResult>;
+
+}  // namespace
+
+Backend::Backend(executor::EventLoop& loop, PGconn* raw)
+    : loop_(loop), connection_(raw), raw_(raw) {
+  PGLESSOR_CHECK(PQsetnonblocking(raw_, 1) == 0, "an open connection can be made non-blocking");
+  PQsetNoticeReceiver(
+      raw_,
+      [](void* self, const PGresult* notice) {
+        Listener* const listener = static_cast<Backend*>(self)->listener_;
+        if (listener != nullptr) listener->OnNotice(*notice);
+      },
+      this);
+  watch_ = loop_.WatchSocket(
+      PQsocket(raw_), [this](bool readable, bool writable) { OnSocket(readable, writable); });
+  // Idle too: an end of the connection shows as something to read.
+  UpdateWatch();
+}
+
+Backend::~Backend() = default;
+
+absl::Status Backend::SendStatement(const core::Statement& statement) {
+  PGLESSOR_CHECK(!busy_, "one query at a time");
+  if (watch_ == nullptr) return absl::OkStatus();  // its loss has been, or is being, told
+  const size_t count = statement.parameters.size();
+  std::vector<Oid> types(count);
+  std::vector<const char*> values(count);
+  std::vector<int> lengths(count);
+  std::vector<int> formats(count);
+  for (size_t i = 0; i < count; ++i) {
+    const core::Parameter& parameter = statement.parameters[i];
+    types[i] = parameter.binary ? kByteaOid : kInferredOid;
+    values[i] = parameter.value ? parameter.value->c_str() : nullptr;
+    lengths[i] = parameter.value ? static_cast<int>(parameter.value->size()) : 0;
+    formats[i] = parameter.binary ? kBinary : kText;
+  }
+  if (PQsendQueryParams(raw_, statement.sql.c_str(), static_cast<int>(count), types.data(),
+                        values.data(), lengths.data(), formats.data(), kText) == 0) {
+    if (PQstatus(raw_) == CONNECTION_BAD) {
+      AfterSend(false);
+      return absl::OkStatus();
+    }
+    return absl::InvalidArgumentError(ErrorText());
+  }
+  PQsetSingleRowMode(raw_);
+  AfterSend(true);
+  return absl::OkStatus();
+}
+
+absl::Status Backend::SendSimple(const char* sql) {
+  PGLESSOR_CHECK(!busy_, "one query at a time");
+  if (watch_ == nullptr) return absl::OkStatus();
+  AfterSend(PQsendQuery(raw_, sql) == 1);
+  return absl::OkStatus();
+}
+
+void Backend::AfterSend(bool sent) {
+  busy_ = true;
+  if (!sent) {
+    // Not from inside the sender's call: he does not expect the end of what he is beginning.
+    unsent_ = true;
+    UpdateWatch();
+    return;
+  }
+  Flush();
+}
+
+void Backend::Pause() {
+  paused_ = true;
+  UpdateWatch();
+}
+
+void Backend::Resume() {
+  if (!paused_) return;
+  paused_ = false;
+  UpdateWatch();
+  Take();  // what libpq has read already will not make the socket readable again
+}
+
+bool Backend::InTransaction() const {
+  const PGTransactionStatusType status = PQtransactionStatus(raw_);
+  return status == PQTRANS_INTRANS || status == PQTRANS_INERROR;
+}
+
+bool Backend::Idle() const { return !busy_ && PQtransactionStatus(raw_) == PQTRANS_IDLE; }
+
+std::string Backend::Parameter(const char* name) const {
+  const char* const value = PQparameterStatus(raw_, name);
+  return value == nullptr ? "" : value;
+}
+
+void Backend::OnSocket(bool readable, bool writable) {
+  if (writable && unsent_) Flush();
+  if (!readable || watch_ == nullptr) return;
+  if (PQconsumeInput(raw_) == 0) {
+    // What the server said last, its reason perhaps, is still to be had.
+    const absl::Status why = absl::UnavailableError(ErrorText());
+    Take();
+    Lose(why);
+    return;
+  }
+  // While it still sends: PostgreSQL may not read on until its answers are taken.
+  if (unsent_) Flush();
+  if (!paused_) Take();
+}
+
+void Backend::Flush() {
+  if (watch_ == nullptr) return;
+  const int left = PQflush(raw_);
+  if (left < 0) {
+    const absl::Status why = absl::UnavailableError(ErrorText());
+    loop_.Post([this, why, alive = std::weak_ptr<bool>(alive_)] {
+      if (!alive.expired()) Lose(why);
+    });
+    return;
+  }
+  unsent_ = left > 0;
+  UpdateWatch();
+}
+
+void Backend::Take() {
+  while (watch_ != nullptr && !paused_) {
+    if (copying_out_ ? !TakeCopyData() : !TakeResult()) break;
+  }
+  while (PGnotify* const notification = PQnotifies(raw_)) PQfreemem(notification);
+}
+
+bool Backend::TakeCopyData() {
+  char* row = nullptr;
+  const int got = PQgetCopyData(raw_, &row, /*async=*/1);
+  if (row != nullptr) PQfreemem(row);
+  if (got == 0) return false;
+  if (got < 0) copying_out_ = false;
+  return true;
+}
+
+bool Backend::TakeResult() {
+  if (!busy_ || PQisBusy(raw_) == 1) return false;
+  const ResultPtr result(PQgetResult(raw_));
+  if (result == nullptr) {
+    busy_ = false;
+    listener_->OnReady();
+    return watch_ != nullptr && busy_;
+  }
+  switch (PQresultStatus(result.get())) {
+    case PGRES_COPY_IN:
+      PQputCopyEnd(raw_, "COPY FROM STDIN needs a stream of its own");
+      Flush();
+      break;
+    case PGRES_COPY_OUT:
+      copying_out_ = true;
+      break;
+    case PGRES_COPY_BOTH:
+      Lose(absl::InternalError("PostgreSQL began a replication stream"));
+      return false;
+    default:
+      if (EndsConnection(*result) || PQstatus(raw_) == CONNECTION_BAD) {
+        Lose(
+            absl::UnavailableError(absl::StripAsciiWhitespace(PQresultErrorMessage(result.get()))));
+        return false;
+      }
+  }
+  listener_->OnResult(*result);
+  return true;
+}
+
+void Backend::Lose(const absl::Status& why) {
+  if (watch_ == nullptr) return;
+  watch_.reset();
+  busy_ = false;
+  if (listener_ != nullptr) listener_->OnLost(why);
+}
+
+void Backend::UpdateWatch() {
+  if (watch_ != nullptr) watch_->Want(!paused_, unsent_);
+}
+
+std::string Backend::ErrorText() const {
+  return std::string(absl::StripAsciiWhitespace(PQerrorMessage(raw_)));
+}
+
+}  // namespace pglessor::postgres

@@ -1,0 +1,106 @@
+// One open PostgreSQL connection on the event loop: sends a query, hands out its results, never
+// blocks.
+//
+// It knows libpq and nothing of leases. At most one query is under way; its results come to the
+// listener, row by row, then OnReady. COPY is ended by us as soon as it shows: it needs a stream
+// that a query's caller has not got.
+//
+// Threads: the loop's only.
+// Owns: the connection and its socket; the destructor closes both. It must not run inside a call of
+// the
+//   listener's: post it.
+#pragma once
+
+#include <libpq-fe.h>
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+
+#include "server/core/statement.h"
+#include "server/executor/event_loop.h"
+#include "server/postgres/owned_connection.h"
+
+namespace pglessor::postgres {
+
+// A backend process, as PostgreSQL itself tells one from a later one with the same pid.
+struct BackendIdentity {
+  int32_t pid = 0;
+  int64_t start_microseconds = 0;  // pg_stat_activity.backend_start since 1970
+};
+
+class Backend {
+ public:
+  class Listener {
+   public:
+    virtual ~Listener() = default;
+    // A row (PGRES_SINGLE_TUPLE) or the end of a statement's rows; PGRES_COPY_* once for a COPY. An
+    // error that ends the connection does not come here.
+    virtual void OnResult(const PGresult& result) = 0;
+    // The query is done and the next may be sent.
+    virtual void OnReady() = 0;
+    virtual void OnNotice(const PGresult& notice) = 0;
+    // The connection is dead. Once, and nothing comes after it.
+    virtual void OnLost(const absl::Status& why) = 0;
+  };
+
+  // Takes over `raw`, which is open and idle.
+  Backend(executor::EventLoop& loop, PGconn* raw);
+  ~Backend();
+  Backend(const Backend&) = delete;
+  Backend& operator=(const Backend&) = delete;
+
+  // From now on; never null once a query is sent.
+  void SetListener(Listener* listener) { listener_ = listener; }
+  void SetIdentity(BackendIdentity identity) { identity_ = identity; }
+  const BackendIdentity& identity() const { return identity_; }
+
+  // One statement by the extended protocol. Requires: idle.
+  // Fails with: INVALID_ARGUMENT if libpq refuses it (nothing was sent then); otherwise failures
+  // are lost
+  //   connections and come to the listener.
+  absl::Status SendStatement(const core::Statement& statement);
+  // One or more statements by the simple protocol, without parameters. Requires: idle.
+  absl::Status SendSimple(const char* sql);
+
+  // Stops and goes on taking results; PostgreSQL is slowed down, not asked to stop.
+  void Pause();
+  void Resume();
+
+  bool busy() const { return busy_; }
+  // Bytes of the present query that PostgreSQL's socket has not taken yet.
+  bool HasUnsent() const { return unsent_; }
+  bool InTransaction() const;  // open or failed; false while a query runs
+  bool Idle() const;           // nothing runs and no transaction is open
+  // A setting that PostgreSQL reports by itself ("client_encoding").
+  std::string Parameter(const char* name) const;
+
+ private:
+  void OnSocket(bool readable, bool writable);
+  void AfterSend(bool sent);
+  void Flush();
+  void Take();
+  bool TakeCopyData();
+  bool TakeResult();
+  void Lose(const absl::Status& why);
+  void UpdateWatch();
+  std::string ErrorText() const;
+
+  executor::EventLoop& loop_;
+  const OwnedConnection connection_;
+  PGconn* const raw_;
+  BackendIdentity identity_;
+  Listener* listener_ = nullptr;
+  std::unique_ptr<executor::EventLoop::Watch> watch_;  // null once lost
+  bool busy_ = false;
+  bool paused_ = false;
+  bool unsent_ = false;
+  bool copying_out_ = false;
+  // Lets a posted task see that this is gone.
+  const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+};
+
+}  // namespace pglessor::postgres

@@ -1,0 +1,24 @@
+// Opens the connections of one pool.
+#pragma once
+
+#include "server/core/connection.h"
+#include "server/executor/event_loop.h"
+#include "server/postgres/control_connection.h"
+#include "server/postgres/opening.h"
+
+namespace pglessor::postgres {
+
+// Threads: any. The loop and the control connection must outlive it and what it opened.
+class Connector : public core::Connector {
+ public:
+  Connector(executor::EventLoop& loop, ControlConnection& control, Address address);
+
+  void Open(core::Duration timeout, Opened opened, core::Connection::Callback lost) override;
+
+ private:
+  executor::EventLoop& loop_;
+  ControlConnection& control_;
+  const Address address_;
+};
+
+}  // namespace pglessor::postgres

@@ -1,0 +1,220 @@
+#include "server/postgres/control_connection.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+
+#include "server/postgres/error_status.h"
+
+namespace pglessor::postgres {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr core::Duration kOpenTimeout = seconds(5);
+constexpr core::Duration kFirstReopenPause = milliseconds(20);
+constexpr core::Duration kLastReopenPause = seconds(1);
+constexpr core::Duration kSignalTimeout = milliseconds(500);
+// A control connection that does not answer for so long is dropped and opened anew.
+constexpr core::Duration kAnswerTimeout = seconds(5);
+constexpr core::Duration kCheckPeriod = milliseconds(100);
+constexpr core::Duration kFirstGonePause = milliseconds(1);
+constexpr core::Duration kLastGonePause = milliseconds(100);
+constexpr int kFencingShift = 20;  // tokens of one block: 2^20 to a transaction id
+
+// A transaction id that survives a crash: the message makes the id durable in the log before it is
+// used, and needs neither a table nor a right. Without it the same id was seen to come again after
+// a crash.
+constexpr char kTakeBlock[] =
+    "BEGIN; SET LOCAL synchronous_commit = on; SELECT pg_catalog.pg_current_xact_id() FROM "
+    "pg_catalog.pg_logical_emit_message(true, 'pglessor', ''); COMMIT";
+
+std::string SameBackend(const BackendIdentity& backend) {
+  return absl::StrCat(
+      "FROM pg_catalog.pg_stat_activity WHERE pid = ", backend.pid,
+      " AND (extract(epoch FROM backend_start) * 1000000)::int8 = ", backend.start_microseconds);
+}
+
+}  // namespace
+
+ControlConnection::ControlConnection(executor::EventLoop& loop, Address address)
+    : loop_(loop), address_(std::move(address)), reopen_pause_(kFirstReopenPause) {}
+
+ControlConnection::~ControlConnection() = default;
+
+void ControlConnection::Start() {
+  loop_.Post([this] {
+    Open();
+    CheckDeadlines();
+  });
+}
+
+void ControlConnection::Open() {
+  OpenBackend(loop_, address_, kOpenTimeout,
+              [this](absl::StatusOr<std::unique_ptr<Backend>> opened) {
+                if (!opened.ok()) {
+                  loop_.RunAfter(reopen_pause_, [this] { Open(); });
+                  reopen_pause_ = std::min<core::Duration>(reopen_pause_ * 2, kLastReopenPause);
+                  return;
+                }
+                reopen_pause_ = kFirstReopenPause;
+                backend_ = *std::move(opened);
+                backend_->SetListener(this);
+                AskForBlock();
+                Next();
+              });
+}
+
+void ControlConnection::Cancel(const BackendIdentity& backend, Signalled signalled) {
+  Signal("pg_catalog.pg_cancel_backend(pid)", backend, std::move(signalled));
+}
+
+void ControlConnection::Terminate(const BackendIdentity& backend, Signalled signalled) {
+  Signal("pg_catalog.pg_terminate_backend(pid)", backend, std::move(signalled));
+}
+
+void ControlConnection::Signal(const char* function, const BackendIdentity& backend,
+                               Signalled signalled) {
+  Ask({absl::StrCat("SELECT ", function, " ", SameBackend(backend)),
+       [signalled = std::move(signalled)](const absl::StatusOr<std::string>& answer) mutable {
+         signalled(answer.status());
+       },
+       core::SaturatingAdd(loop_.Now(), kSignalTimeout)});
+}
+
+void ControlConnection::AwaitGone(const BackendIdentity& backend, absl::AnyInvocable<void()> gone) {
+  AskIfGone(backend, kFirstGonePause, std::move(gone));
+}
+
+void ControlConnection::AskIfGone(const BackendIdentity& backend, core::Duration pause,
+                                  absl::AnyInvocable<void()> gone) {
+  Ask({absl::StrCat("SELECT count(*) ", SameBackend(backend)),
+       [this, backend, pause,
+        gone = std::move(gone)](const absl::StatusOr<std::string>& answer) mutable {
+         if (answer.ok() && *answer == "0") {
+           gone();
+           return;
+         }
+         loop_.RunAfter(pause, [this, backend, pause, gone = std::move(gone)]() mutable {
+           AskIfGone(backend, std::min<core::Duration>(pause * 2, kLastGonePause), std::move(gone));
+         });
+       }});
+}
+
+void ControlConnection::Subscribe(Taken taken) {
+  loop_.Post([this, taken = std::move(taken)]() mutable {
+    taken_ = std::move(taken);
+    AskForBlock();
+  });
+}
+
+void ControlConnection::TakeBlock() {
+  loop_.Post([this] { AskForBlock(); });
+}
+
+void ControlConnection::AskForBlock() {
+  if (taken_ == nullptr || block_asked_) return;
+  block_asked_ = true;
+  Ask({kTakeBlock, [this](const absl::StatusOr<std::string>& answer) {
+         block_asked_ = false;
+         uint64_t transaction = 0;
+         if (answer.ok() && absl::SimpleAtoi(*answer, &transaction)) {
+           taken_({transaction << kFencingShift, uint64_t{1} << kFencingShift});
+         } else if (backend_ != nullptr) {
+           // A standby, or a database that takes no writes just now. Where the connection was lost,
+           // its return asks again.
+           loop_.RunAfter(kLastReopenPause, [this] { AskForBlock(); });
+         }
+       }});
+}
+
+void ControlConnection::Ask(Command command) {
+  waiting_.push_back(std::move(command));
+  Next();
+}
+
+void ControlConnection::Next() {
+  if (backend_ == nullptr || running_ != nullptr || waiting_.empty()) return;
+  running_ = std::make_unique<Command>(std::move(waiting_.front()));
+  waiting_.pop_front();
+  running_since_ = loop_.Now();
+  answer_.clear();
+  error_ = absl::OkStatus();
+  error_ = backend_->SendSimple(running_->sql.c_str());
+}
+
+void ControlConnection::CheckDeadlines() {
+  const core::Time now = loop_.Now();
+  std::vector<Command> late;
+  for (auto command = waiting_.begin(); command != waiting_.end();) {
+    if (command->deadline > now) {
+      ++command;
+      continue;
+    }
+    late.push_back(std::move(*command));
+    command = waiting_.erase(command);
+  }
+  if (running_ != nullptr && running_->deadline <= now) {
+    late.push_back({{}, std::move(running_->done)});
+    // Its answer is still to be read, for nobody.
+    running_->done = [](const absl::StatusOr<std::string>&) {};
+    running_->deadline = core::Time::max();
+  }
+  for (Command& command : late) {
+    command.done(absl::DeadlineExceededError("the control connection did not answer in time"));
+  }
+  if (running_ != nullptr && now - running_since_ > kAnswerTimeout) {
+    Drop(absl::UnavailableError("the control connection does not answer"));
+  }
+  loop_.RunAfter(kCheckPeriod, [this] { CheckDeadlines(); });
+}
+
+void ControlConnection::OnResult(const PGresult& result) {
+  switch (PQresultStatus(&result)) {
+    case PGRES_TUPLES_OK:
+      if (PQntuples(&result) > 0) answer_ = PQgetvalue(&result, PQntuples(&result) - 1, 0);
+      break;
+    case PGRES_FATAL_ERROR:
+      error_ = SqlError(result, /*timed_out=*/false);
+      break;
+    default:
+      break;
+  }
+}
+
+void ControlConnection::OnReady() {
+  if (error_.ok() || backend_->Idle()) {
+    const std::unique_ptr<Command> done = std::move(running_);
+    if (error_.ok()) {
+      done->done(answer_);
+    } else {
+      done->done(error_);
+    }
+    Next();
+    return;
+  }
+  // A block that failed half way has left its transaction open: that command fails, the next begins
+  // clean.
+  answer_.clear();
+  running_->done(error_);
+  running_->done = [](const absl::StatusOr<std::string>&) {};
+  error_ = absl::OkStatus();
+  error_ = backend_->SendSimple("ROLLBACK");
+}
+
+void ControlConnection::OnLost(const absl::Status& why) {
+  loop_.Post([this, why] { Drop(why); });
+}
+
+void ControlConnection::Drop(const absl::Status& why) {
+  if (backend_ == nullptr) return;
+  backend_.reset();
+  if (const std::unique_ptr<Command> lost = std::move(running_)) lost->done(why);
+  Open();
+}
+
+}  // namespace pglessor::postgres

@@ -1,0 +1,90 @@
+// Our own session to a database: it cancels, terminates, asks who is still there, and takes fencing
+// blocks.
+//
+// It is never leased and stands outside the pool's maximum. It opens itself again, for ever, when
+// it is lost; what it was asked meanwhile waits, less what its asker gave a deadline.
+//
+// Threads: FencingSource's members from any; everything else on the loop only, callbacks too. Must
+// not be
+//   destroyed while the loop runs.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+
+#include "server/core/connection.h"
+#include "server/executor/event_loop.h"
+#include "server/postgres/backend.h"
+#include "server/postgres/opening.h"
+
+namespace pglessor::postgres {
+
+class ControlConnection : public core::FencingSource, private Backend::Listener {
+ public:
+  // `outcome` OK: PostgreSQL has answered, so that the signal, if there still was such a backend,
+  // has been sent. Otherwise nobody knows whether it was, or will be.
+  using Signalled = absl::AnyInvocable<void(const absl::Status& outcome)>;
+
+  ControlConnection(executor::EventLoop& loop, Address address);
+  ~ControlConnection() override;
+
+  // Opens it, from the loop.
+  void Start();
+
+  // Each is guarded: a later backend with the same pid is left alone. An outcome comes within
+  // kSignalTimeout.
+  void Cancel(const BackendIdentity& backend, Signalled signalled);
+  void Terminate(const BackendIdentity& backend, Signalled signalled);
+
+  // Asks until that backend has gone; then `gone`, once.
+  void AwaitGone(const BackendIdentity& backend, absl::AnyInvocable<void()> gone);
+
+  void Subscribe(Taken taken) override;
+  void TakeBlock() override;
+
+ private:
+  struct Command {
+    std::string sql;
+    // The first column of the last row, empty if there was none; or why it is not known.
+    absl::AnyInvocable<void(const absl::StatusOr<std::string>&)> done;
+    core::Time deadline = core::Time::max();
+  };
+
+  void Open();
+  void Ask(Command command);
+  void Next();
+  void Signal(const char* function, const BackendIdentity& backend, Signalled signalled);
+  void AskIfGone(const BackendIdentity& backend, core::Duration pause,
+                 absl::AnyInvocable<void()> gone);
+  void AskForBlock();
+  void CheckDeadlines();
+  void Drop(const absl::Status& why);
+
+  void OnResult(const PGresult& result) override;
+  void OnReady() override;
+  void OnNotice(const PGresult&) override {}
+  void OnLost(const absl::Status& why) override;
+
+  executor::EventLoop& loop_;
+  const Address address_;
+  Taken taken_;
+  bool block_asked_ = false;
+
+  std::unique_ptr<Backend> backend_;  // null while it is away
+  core::Duration reopen_pause_;
+  std::deque<Command> waiting_;
+  // The one under way: its deadline, answer and error so far.
+  std::unique_ptr<Command> running_;
+  core::Time running_since_{};
+  std::string answer_;
+  absl::Status error_;
+};
+
+}  // namespace pglessor::postgres

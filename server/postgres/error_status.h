@@ -1,0 +1,32 @@
+// What PostgreSQL says went wrong, as a Status: the one table from SQLSTATE.
+//
+// SQLSTATEs: PostgreSQL documentation, appendix A.
+#pragma once
+
+#include <libpq-fe.h>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+
+namespace pglessor::postgres {
+
+inline constexpr char kQueryCanceled[] = "57014";
+
+// By class, with the few codes that differ from their class. `timed_out`: the statement's own
+// timeout, and not its caller, had it cancelled.
+absl::StatusCode CodeOfSqlState(absl::string_view sqlstate, bool timed_out);
+
+// A statement's error: reason SQL_ERROR, metadata sqlstate, severity, and position, constraint and
+// hint where PostgreSQL gives them.
+absl::Status SqlError(const PGresult& error, bool timed_out);
+
+// Severity FATAL or PANIC, whatever the SQLSTATE. An ERROR with a SQLSTATE of class 08 or 57P0x
+// (dblink, RAISE) is a statement's error like another.
+bool EndsConnection(const PGresult& error);
+
+// Why a connection could not be opened, from libpq's message at verbosity VERBOSE, which has the
+// SQLSTATE. 28xxx and 3D000 → FAILED_PRECONDITION DATABASE_AUTH_FAILED; 53xxx → RESOURCE_EXHAUSTED;
+// else UNAVAILABLE.
+absl::Status OpenError(absl::string_view message);
+
+}  // namespace pglessor::postgres

@@ -1,0 +1,194 @@
+// RPCs on one completion queue: what a unary call, a stream of answers, and a refusal have in common.
+//
+// One thread waits on the queue. A call that waits for a lease or a statement is an object and no thread;
+// whoever has its answer, on whatever thread, finishes it.
+//
+// A call's life: it listens for a request; one comes, another call is put in its place to listen, the
+// handler runs; somebody finishes it; gRPC tells that it is done (answered, or the caller has gone). Its
+// operations each hold a reference, so it lives as long as any is under way.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <utility>
+
+namespace pglessor::rpc {
+
+// What comes out of the queue.
+class Event {
+ public:
+  virtual ~Event() = default;
+  virtual void Happened(bool ok) = 0;
+};
+
+// The queue, how many calls are under way, and how many objects there are: those, and the ones that listen.
+struct CallQueue {
+  std::unique_ptr<grpc::ServerCompletionQueue> queue;
+  std::atomic<int32_t> open_calls{0};
+  std::atomic<int32_t> objects{0};
+
+  // The calling thread becomes the one that waits, until the queue has been shut down and is empty.
+  void Run() {
+    void* tag = nullptr;
+    bool ok = false;
+    while (queue->Next(&tag, &ok)) static_cast<Event*>(tag)->Happened(ok);
+  }
+};
+
+// What all calls share: their context, the events, and the way from listening to done.
+// Threads: OnRequest, OnGone and OnWritten run on the queue's thread.
+class Call : public std::enable_shared_from_this<Call> {
+ public:
+  explicit Call(CallQueue& queue) : queue_(queue) {
+    ++queue_.objects;
+    context_.AsyncNotifyWhenDone(&done_);
+  }
+  virtual ~Call() { --queue_.objects; }
+  Call(const Call&) = delete;
+  Call& operator=(const Call&) = delete;
+
+  void Start() {
+    received_.Hold(shared_from_this());
+    done_.Hold(shared_from_this());
+    Listen(&received_);
+  }
+
+ protected:
+  // An event that keeps its call alive until it has happened.
+  class Step : public Event {
+   public:
+    Step(Call& call, void (Call::*next)(bool)) : call_(call), next_(next) {}
+
+    void Hold(std::shared_ptr<Call> call) { alive_ = std::move(call); }
+    void Happened(bool ok) override {
+      const std::shared_ptr<Call> alive = std::move(alive_);
+      (call_.*next_)(ok);
+    }
+
+   private:
+    Call& call_;
+    void (Call::*const next_)(bool);
+    std::shared_ptr<Call> alive_;
+  };
+
+  // Asks gRPC for the next request of this method.
+  virtual void Listen(void* tag) = 0;
+  // Puts another call of this method in this one's place.
+  virtual void ListenAgain() = 0;
+  virtual void OnRequest() = 0;
+  // The call is over. `delivered`: the answer went out whole, as far as gRPC knows.
+  virtual void OnDone(bool delivered) = 0;
+  virtual void OnWritten(bool /*ok*/) {}
+
+  grpc::ServerContext& context() { return context_; }
+  CallQueue& queue() { return queue_; }
+  void* FinishTag() {
+    finished_.Hold(shared_from_this());
+    return &finished_;
+  }
+  void* WriteTag() {
+    written_.Hold(shared_from_this());
+    return &written_;
+  }
+
+ private:
+  void Received(bool ok) {
+    if (!ok) {
+      done_.Hold(nullptr);  // the server is shutting down: no request came, and no "done" will
+      return;
+    }
+    ++queue_.open_calls;
+    ListenAgain();
+    OnRequest();
+  }
+  void Done(bool) {
+    --queue_.open_calls;
+    OnDone(!context_.IsCancelled());
+  }
+  void Finished(bool) {}
+  void Written(bool ok) { OnWritten(ok); }
+
+  CallQueue& queue_;
+  grpc::ServerContext context_;
+  Step received_{*this, &Call::Received};
+  Step done_{*this, &Call::Done};
+  Step finished_{*this, &Call::Finished};
+  Step written_{*this, &Call::Written};
+};
+
+// A unary RPC. `Finish` may be called from any thread, once.
+template <typename Request, typename Response>
+class UnaryCall : public Call {
+ public:
+  using Responder = grpc::ServerAsyncResponseWriter<Response>;
+  struct Method {
+    std::function<void(grpc::ServerContext*, Request*, Responder*, grpc::ServerCompletionQueue*, void*)> listen;
+    std::function<void(std::shared_ptr<UnaryCall>)> handle;
+  };
+
+  // `method` is shared by all calls of the method and outlives them.
+  UnaryCall(CallQueue& queue, const Method& method)
+      : Call(queue), method_(method), responder_(&context()) {}
+
+  static void Serve(CallQueue& queue, const Method& method) {
+    std::make_shared<UnaryCall>(queue, method)->Start();
+  }
+
+  const Request& request() const { return request_; }
+
+  // Told on the queue's thread when the call is over. To be set before the handler returns.
+  void WhenDone(std::function<void(bool delivered)> done) { when_done_ = std::move(done); }
+
+  void Finish(const Response& response) { responder_.Finish(response, grpc::Status::OK, FinishTag()); }
+  void Fail(const grpc::Status& status) { responder_.FinishWithError(status, FinishTag()); }
+
+ protected:
+  void Listen(void* tag) override {
+    method_.listen(&context(), &request_, &responder_, queue().queue.get(), tag);
+  }
+  void ListenAgain() override { Serve(queue(), method_); }
+  void OnRequest() override {
+    method_.handle(std::static_pointer_cast<UnaryCall>(shared_from_this()));
+  }
+  void OnDone(bool delivered) override {
+    if (when_done_) std::exchange(when_done_, nullptr)(delivered);
+  }
+
+ private:
+  const Method& method_;
+  Request request_;
+  Responder responder_;
+  std::function<void(bool)> when_done_;
+};
+
+// A stream that is refused as soon as it opens. `Stream` is a ServerAsyncWriter or -ReaderWriter.
+template <typename Stream>
+class RefusedStream : public Call {
+ public:
+  struct Method {
+    std::function<void(grpc::ServerContext*, Stream*, grpc::ServerCompletionQueue*, void*)> listen;
+    grpc::Status why;
+  };
+
+  RefusedStream(CallQueue& queue, const Method& method)
+      : Call(queue), method_(method), stream_(&context()) {}
+
+  static void Serve(CallQueue& queue, const Method& method) {
+    std::make_shared<RefusedStream>(queue, method)->Start();
+  }
+
+ protected:
+  void Listen(void* tag) override { method_.listen(&context(), &stream_, queue().queue.get(), tag); }
+  void ListenAgain() override { Serve(queue(), method_); }
+  void OnRequest() override { stream_.Finish(method_.why, FinishTag()); }
+  void OnDone(bool) override {}
+
+ private:
+  const Method& method_;
+  Stream stream_;
+};
+
+}  // namespace pglessor::rpc

@@ -1,0 +1,300 @@
+#include "server/rpc/convert.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "server/core/check.h"
+#include "server/core/error.h"
+
+namespace pglessor::rpc {
+namespace {
+
+using core::FieldInvalid;
+using std::chrono::nanoseconds;
+using std::chrono::seconds;
+
+constexpr int64_t kNanosPerSecond = 1'000'000'000;
+// The bounds that google/protobuf/duration.proto states: about 10,000 years.
+constexpr int64_t kMaxSeconds = 315'576'000'000;
+
+constexpr size_t kMaxTenant = 63;
+constexpr size_t kMaxHolder = 256;
+constexpr size_t kMaxReason = 256;
+constexpr int kMaxTags = 16;
+constexpr size_t kMaxTagKey = 63;
+constexpr size_t kMaxTagValue = 255;
+constexpr char kDefaultPool[] = "default";
+constexpr char kDefaultTenant[] = "default";
+
+bool IsTenant(const std::string& name) {
+  const auto alphanumeric = [](char c) { return absl::ascii_islower(c) || absl::ascii_isdigit(c); };
+  return !name.empty() && name.size() <= kMaxTenant && alphanumeric(name[0]) &&
+         std::all_of(name.begin(), name.end(), [&](char c) {
+           return alphanumeric(c) || c == '.' || c == '_' || c == '-';
+         });
+}
+
+bool IsUuid(const std::string& text) {
+  if (text.size() != 36) return false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
+    if (dash ? text[i] != '-' : !absl::ascii_isxdigit(text[i])) return false;
+  }
+  return true;
+}
+
+absl::Status CheckTags(const google::protobuf::Map<std::string, std::string>& tags) {
+  if (static_cast<int>(tags.size()) > kMaxTags) {
+    return FieldInvalid("tags", absl::StrCat("expected at most ", kMaxTags, ", got ", tags.size()));
+  }
+  for (const auto& [key, value] : tags) {
+    if (key.empty() || key.size() > kMaxTagKey) {
+      return FieldInvalid("tags", absl::StrCat("expected keys of 1 to ", kMaxTagKey, " bytes"));
+    }
+    if (value.size() > kMaxTagValue) {
+      return FieldInvalid("tags", absl::StrCat("expected values of at most ", kMaxTagValue, " bytes"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+v1::LeaseState EnumOf(core::LeaseState state) {
+  switch (state) {
+    case core::LeaseState::kActive:
+      return v1::LEASE_STATE_ACTIVE;
+    case core::LeaseState::kEnding:
+      return v1::LEASE_STATE_ENDING;
+    case core::LeaseState::kEnded:
+      return v1::LEASE_STATE_ENDED;
+  }
+  PGLESSOR_CHECK(false, "every state has a proto value");
+}
+
+v1::EndReason EnumOf(core::EndReason reason) {
+  switch (reason) {
+    case core::EndReason::kReleased:
+      return v1::END_REASON_RELEASED;
+    case core::EndReason::kExpired:
+      return v1::END_REASON_EXPIRED;
+    case core::EndReason::kRevoked:
+      return v1::END_REASON_REVOKED;
+    case core::EndReason::kPoolReset:
+      return v1::END_REASON_POOL_RESET;
+    case core::EndReason::kConnectionLost:
+      return v1::END_REASON_CONNECTION_LOST;
+    case core::EndReason::kDrained:
+      return v1::END_REASON_DRAINED;
+    case core::EndReason::kUnclaimed:
+      return v1::END_REASON_UNCLAIMED;
+  }
+  PGLESSOR_CHECK(false, "every end reason has a proto value");
+}
+
+v1::ConnectionState EnumOf(core::SlotState state) {
+  switch (state) {
+    case core::SlotState::kOpening:
+      return v1::CONNECTION_STATE_OPENING;
+    case core::SlotState::kAvailable:
+      return v1::CONNECTION_STATE_AVAILABLE;
+    case core::SlotState::kInUse:
+      return v1::CONNECTION_STATE_IN_USE;
+    case core::SlotState::kCleaning:
+      return v1::CONNECTION_STATE_CLEANING;
+    case core::SlotState::kRetiring:
+      return v1::CONNECTION_STATE_RETIRING;
+    case core::SlotState::kStuck:
+      return v1::CONNECTION_STATE_STUCK;
+  }
+  PGLESSOR_CHECK(false, "every slot state has a proto value");
+}
+
+void SetCounters(const core::PoolCounters& from, v1::Counters& to) {
+  const auto ended = [&](core::EndReason reason) { return from.ended[static_cast<size_t>(reason)]; };
+  to.set_acquires_requested(from.acquires_requested);
+  to.set_granted(from.granted);
+  to.set_timed_out(from.timed_out);
+  to.set_cancelled(from.cancelled);
+  to.set_rejected(from.rejected);
+  to.set_released(ended(core::EndReason::kReleased));
+  to.set_expired(ended(core::EndReason::kExpired));
+  to.set_revoked(ended(core::EndReason::kRevoked));
+  to.set_reset(ended(core::EndReason::kPoolReset));
+  to.set_lost(ended(core::EndReason::kConnectionLost));
+  to.set_unclaimed(ended(core::EndReason::kUnclaimed));
+  to.set_drained(ended(core::EndReason::kDrained));
+  to.set_connections_opened(from.connections_opened);
+  to.set_connections_closed(from.connections_closed);
+  to.set_opens_failed(from.opens_failed);
+}
+
+void SetConnection(const core::PoolView& pool, const core::PoolView::Row& from, const core::Lessor& lessor,
+                   v1::ConnectionStats& to) {
+  to.set_id(from.id);
+  to.set_state(EnumOf(from.slot.state));
+  to.set_in_use(from.slot.state == core::SlotState::kInUse);
+  to.set_uses(from.slot.uses);
+  if (from.id.empty()) return;  // it is being opened
+  *to.mutable_create_time() = ToProto(from.opened_wall);
+  *to.mutable_age() = ToProto(pool.now - from.opened);
+  to.set_backend_pid(from.backend_pid);
+  if (from.slot.uses > 0) {
+    *to.mutable_last_use_time() = ToProto(pool.now_wall - (pool.now - from.slot.last_use));
+  }
+  if (from.slot.state == core::SlotState::kInUse) {
+    *to.mutable_idle() = ToProto(core::Duration::zero());
+    if (from.lease) to.set_lease_id(core::FormatLeaseId(lessor.IdOf(*from.lease)));
+  } else {
+    *to.mutable_idle() = ToProto(pool.now - from.slot.last_use);
+  }
+}
+
+}  // namespace
+
+google::protobuf::Duration ToProto(core::Duration span) {
+  google::protobuf::Duration proto;
+  proto.set_seconds(span.count() / kNanosPerSecond);
+  proto.set_nanos(static_cast<int32_t>(span.count() % kNanosPerSecond));
+  return proto;
+}
+
+google::protobuf::Timestamp ToProto(core::WallTime time) {
+  const auto whole = std::chrono::floor<seconds>(time);
+  google::protobuf::Timestamp proto;
+  proto.set_seconds(whole.time_since_epoch().count());
+  proto.set_nanos(static_cast<int32_t>((time - whole).count()));
+  return proto;
+}
+
+absl::StatusOr<core::Duration> FromProto(const google::protobuf::Duration& span, const char* field) {
+  if (span.nanos() < 0 || span.nanos() >= kNanosPerSecond || span.seconds() < 0 ||
+      span.seconds() > kMaxSeconds) {
+    return FieldInvalid(field,
+                        absl::StrCat("expected a duration of zero or more, with seconds up to ", kMaxSeconds,
+                                     " and nanos from 0 to 999999999"));
+  }
+  if (span.seconds() >= core::Duration::max().count() / kNanosPerSecond) return core::Duration::max();
+  return seconds(span.seconds()) + nanoseconds(span.nanos());
+}
+
+absl::StatusOr<core::Duration> TtlFromProto(const google::protobuf::Duration& span) {
+  absl::StatusOr<core::Duration> ttl = FromProto(span, "ttl");
+  if (ttl.ok() && *ttl == core::Duration::zero()) {
+    return FieldInvalid("ttl", "expected a duration above zero; leave it unset for the default");
+  }
+  return ttl;
+}
+
+absl::StatusOr<core::AcquireRequest> FromProto(const v1::AcquireRequest& request) {
+  core::AcquireRequest acquire;
+  acquire.pool = request.pool().empty() ? kDefaultPool : request.pool();
+  acquire.tenant = request.tenant().empty() ? kDefaultTenant : request.tenant();
+  if (!IsTenant(acquire.tenant)) {
+    return FieldInvalid("tenant", "expected [a-z0-9][a-z0-9._-]{0,62}, or empty for your own");
+  }
+  acquire.holder = request.holder();
+  if (acquire.holder.size() > kMaxHolder) {
+    return FieldInvalid("holder", absl::StrCat("expected at most ", kMaxHolder, " bytes, got ",
+                                               acquire.holder.size()));
+  }
+  if (request.has_ttl()) {
+    const absl::StatusOr<core::Duration> ttl = TtlFromProto(request.ttl());
+    if (!ttl.ok()) return ttl.status();
+    acquire.ttl = *ttl;
+  }
+  if (request.has_wait_timeout()) {
+    const absl::StatusOr<core::Duration> wait = FromProto(request.wait_timeout(), "wait_timeout");
+    if (!wait.ok()) return wait.status();
+    acquire.wait = *wait;
+  }
+  switch (request.priority()) {
+    case v1::PRIORITY_UNSPECIFIED:
+    case v1::PRIORITY_NORMAL:
+      acquire.priority = core::Priority::kNormal;
+      break;
+    case v1::PRIORITY_LOW:
+      acquire.priority = core::Priority::kLow;
+      break;
+    case v1::PRIORITY_HIGH:
+      acquire.priority = core::Priority::kHigh;
+      break;
+    default:
+      return FieldInvalid("priority",
+                          "expected PRIORITY_LOW (1), PRIORITY_NORMAL (2) or PRIORITY_HIGH (3)");
+  }
+  if (absl::Status tags = CheckTags(request.tags()); !tags.ok()) return tags;
+  acquire.tags.insert(request.tags().begin(), request.tags().end());
+  if (!request.request_id().empty() && !IsUuid(request.request_id())) {
+    return FieldInvalid("request_id", "expected a UUID, such as 7f1c0e52-9f0a-4b1e-8b53-2f4a4c1de001");
+  }
+  return acquire;
+}
+
+absl::StatusOr<core::Disposition> FromProto(v1::Disposition disposition) {
+  switch (disposition) {
+    case v1::DISPOSITION_UNSPECIFIED:
+    case v1::DISPOSITION_RETURN:
+      return core::Disposition::kReturn;
+    case v1::DISPOSITION_DISCARD:
+      return core::Disposition::kDiscard;
+    default:
+      return FieldInvalid("disposition", "expected DISPOSITION_RETURN (1) or DISPOSITION_DISCARD (2)");
+  }
+}
+
+absl::Status CheckReason(const std::string& reason) {
+  if (reason.size() <= kMaxReason) return absl::OkStatus();
+  return FieldInvalid("reason",
+                      absl::StrCat("expected at most ", kMaxReason, " bytes, got ", reason.size()));
+}
+
+v1::Lease ToProto(const core::LeaseView& lease, const core::Lessor& lessor) {
+  const core::LeaseGrant& grant = lease.grant;
+  v1::Lease proto;
+  proto.set_lease_id(core::FormatLeaseId(lessor.IdOf(grant.counter)));
+  proto.set_pool(grant.pool);
+  proto.set_tenant(grant.terms.tenant);
+  proto.set_holder(grant.terms.holder);
+  proto.set_state(EnumOf(lease.state));
+  if (lease.end_reason) proto.set_end_reason(EnumOf(*lease.end_reason));
+  proto.set_connection_id(grant.connection_id);
+  proto.set_backend_pid(grant.backend_pid);
+  proto.set_fencing_token(grant.fencing_token.value);
+  *proto.mutable_acquire_time() = ToProto(grant.acquired_wall);
+  *proto.mutable_expire_time() = ToProto(lease.expire_wall);
+  *proto.mutable_ttl() = ToProto(lease.ttl);
+  *proto.mutable_renew_after() = ToProto(lease.ttl / 3);
+  *proto.mutable_waited() = ToProto(grant.waited);
+  proto.set_priority(static_cast<v1::Priority>(grant.terms.priority));
+  proto.mutable_tags()->insert(grant.terms.tags.begin(), grant.terms.tags.end());
+  proto.set_server_address(lessor.server_address());
+  return proto;
+}
+
+v1::PoolStats ToProto(const core::PoolView& pool, const core::Lessor& lessor, bool omit_connections) {
+  const core::PoolSnapshot& snapshot = pool.snapshot;
+  v1::PoolStats proto;
+  proto.set_pool(pool.options.name);
+  proto.set_total(snapshot.total);
+  proto.set_available(snapshot.in(core::SlotState::kAvailable));
+  proto.set_in_use(snapshot.in(core::SlotState::kInUse));
+  proto.set_opening(snapshot.in(core::SlotState::kOpening));
+  proto.set_cleaning(snapshot.in(core::SlotState::kCleaning));
+  proto.set_retiring(snapshot.in(core::SlotState::kRetiring));
+  proto.set_stuck(snapshot.in(core::SlotState::kStuck));
+  proto.set_waiting(snapshot.waiting);
+  proto.set_min_connections(pool.options.min_connections);
+  proto.set_max_connections(pool.options.max_connections);
+  *proto.mutable_uptime() = ToProto(pool.uptime);
+  SetCounters(snapshot.counters, *proto.mutable_counters());
+  *proto.mutable_oldest_wait() = ToProto(snapshot.oldest_wait);
+  if (omit_connections) return proto;
+  for (const core::PoolView::Row& row : pool.connections) {
+    SetConnection(pool, row, lessor, *proto.add_connections());
+  }
+  return proto;
+}
+
+}  // namespace pglessor::rpc

@@ -1,0 +1,41 @@
+// Proto ↔ core, for leases and pools. Pure; bad input ends here, with the field's name and what was
+// expected.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "google/protobuf/duration.pb.h"
+#include "google/protobuf/timestamp.pb.h"
+#include "pglessor/v1/lease.pb.h"
+#include "pglessor/v1/lease_service.pb.h"
+#include "pglessor/v1/stats.pb.h"
+#include "server/core/clock.h"
+#include "server/core/lease_table.h"
+#include "server/core/lessor.h"
+#include "server/core/pool.h"
+
+namespace pglessor::rpc {
+
+google::protobuf::Duration ToProto(core::Duration span);
+google::protobuf::Timestamp ToProto(core::WallTime time);
+
+// A normalised duration, zero or more; what is too long to count in nanoseconds is as long as can be.
+absl::StatusOr<core::Duration> FromProto(const google::protobuf::Duration& span, const char* field);
+
+// A ttl: as above, and not zero.
+absl::StatusOr<core::Duration> TtlFromProto(const google::protobuf::Duration& span);
+
+absl::StatusOr<core::AcquireRequest> FromProto(const v1::AcquireRequest& request);
+
+absl::StatusOr<core::Disposition> FromProto(v1::Disposition disposition);
+
+// `reason` of the operator's requests.
+absl::Status CheckReason(const std::string& reason);
+
+v1::Lease ToProto(const core::LeaseView& lease, const core::Lessor& lessor);
+
+v1::PoolStats ToProto(const core::PoolView& pool, const core::Lessor& lessor, bool omit_connections);
+
+}  // namespace pglessor::rpc

@@ -1,0 +1,81 @@
+// One Execute: a statement's rows as a stream of messages, no faster than its reader takes them.
+//
+// Rows come on the connection's strand and are gathered into batches; one message at a time is under way to
+// the caller. When enough stand ready, the connection is asked to pause: so a slow reader slows PostgreSQL,
+// and not this process's memory.
+#pragma once
+
+#include <grpcpp/grpcpp.h>
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "pglessor/v1/sql_service.grpc.pb.h"
+#include "server/core/lessor.h"
+#include "server/core/mutex.h"
+#include "server/core/statement.h"
+#include "server/rpc/call.h"
+
+namespace pglessor::rpc {
+
+// Threads: the sink's members come on the strand, the call's on the queue's thread; the mutex is between
+//   them, and it is not held over a call into the core.
+class ExecuteCall : public Call, public core::StatementSink {
+ public:
+  using Writer = grpc::ServerAsyncWriter<v1::ExecuteResponse>;
+  struct Method {
+    std::function<void(grpc::ServerContext*, v1::ExecuteRequest*, Writer*, grpc::ServerCompletionQueue*,
+                       void*)>
+        listen;
+    core::Lessor& lessor;
+  };
+
+  // `method` outlives all its calls.
+  ExecuteCall(CallQueue& queue, const Method& method);
+  static void Serve(CallQueue& queue, const Method& method);
+
+  void OnColumns(std::vector<core::Column> columns) override;
+  Flow OnRow(core::Row row) override;
+  void OnEnd(core::StatementEnd end) override;
+
+ protected:
+  void Listen(void* tag) override;
+  void ListenAgain() override { Serve(queue(), method_); }
+  void OnRequest() override;
+  void OnWritten(bool ok) override;
+  void OnDone(bool delivered) override;
+
+ private:
+  absl::Status Begin();
+  void CloseBatch() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Write() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Cancels the statement and lets what it still sends run into nothing.
+  void Abandon();
+
+  const Method& method_;
+  v1::ExecuteRequest request_;
+  Writer writer_;
+  int batch_rows_ = 0;
+
+  // The strand's own.
+  std::vector<uint32_t> column_types_;
+  bool columns_told_ = false;
+
+  core::Mutex mutex_;
+  std::optional<core::Lessor::Running> running_ ABSL_GUARDED_BY(mutex_);
+  std::deque<v1::ExecuteResponse> ready_ ABSL_GUARDED_BY(mutex_);
+  v1::ExecuteResponse batch_ ABSL_GUARDED_BY(mutex_);
+  size_t batch_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool paused_ ABSL_GUARDED_BY(mutex_) = false;
+  bool abandoned_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Status too_large_ ABSL_GUARDED_BY(mutex_);
+  std::optional<grpc::Status> end_ ABSL_GUARDED_BY(mutex_);  // the answer's, once all rows are here
+  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace pglessor::rpc

@@ -1,0 +1,245 @@
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdint>
+#include <utility>
+
+#include "pglessor/v1/lease_service.grpc.pb.h"
+#include "server/core/error.h"
+#include "server/rpc/convert.h"
+#include "server/rpc/services.h"
+#include "server/rpc/status.h"
+
+namespace pglessor::rpc {
+namespace {
+
+using AcquireCall = UnaryCall<v1::AcquireRequest, v1::AcquireResponse>;
+using ReleaseCall = UnaryCall<v1::ReleaseRequest, v1::ReleaseResponse>;
+using RenewCall = UnaryCall<v1::RenewRequest, v1::RenewResponse>;
+using ExpireCall = UnaryCall<v1::ExpireRequest, v1::ExpireResponse>;
+using ResetCall = UnaryCall<v1::ResetRequest, v1::ResetResponse>;
+using StatsCall = UnaryCall<v1::StatsRequest, v1::StatsResponse>;
+
+// What may stand where an Acquire's lease counter will: counters begin at 1.
+constexpr uint64_t kWaiting = 0;
+constexpr uint64_t kGone = UINT64_MAX;
+
+class LeaseServiceImpl : public Service {
+ public:
+  explicit LeaseServiceImpl(std::string version) : version_(std::move(version)) {}
+
+  grpc::Service& service() override { return async_; }
+
+  void Serve(CallQueue& queue, const Backend& backend) override {
+    queue_ = &queue;
+    lessor_ = &backend.lessor;
+    clock_ = &backend.clock;
+    started_ = clock_->Now();
+    started_wall_ = clock_->WallNow();
+    AcquireCall::Serve(queue, acquire_);
+    ReleaseCall::Serve(queue, release_);
+    RenewCall::Serve(queue, renew_);
+    ExpireCall::Serve(queue, expire_);
+    ResetCall::Serve(queue, reset_);
+    StatsCall::Serve(queue, stats_);
+  }
+
+ private:
+  void Acquire(const std::shared_ptr<AcquireCall>& call) {
+    absl::StatusOr<core::AcquireRequest> request = FromProto(call->request());
+    if (!request.ok()) {
+      call->Fail(ToGrpc(request.status()));
+      return;
+    }
+    // Whether the caller goes or the lease comes first is decided here, once: kWaiting, kGone, or the lease.
+    auto outcome = std::make_shared<std::atomic<uint64_t>>(kWaiting);
+    auto ticket = std::make_shared<core::Lessor::Ticket>();
+    call->WhenDone([this, outcome, ticket](bool delivered) {
+      if (delivered) return;
+      if (const uint64_t lease = outcome->exchange(kGone); lease != kWaiting) {
+        lessor_->EndUnclaimed(core::LeaseCounter{lease});
+      } else {
+        lessor_->CancelAcquire(*ticket);
+      }
+    });
+    *ticket = lessor_->Acquire(
+        *std::move(request), [this, call, outcome](const absl::StatusOr<core::LeaseView>& lease) {
+          if (!lease.ok()) {
+            call->Fail(ToGrpc(lease.status()));
+            return;
+          }
+          uint64_t waiting = kWaiting;
+          if (!outcome->compare_exchange_strong(waiting, lease->grant.counter.value)) {
+            lessor_->EndUnclaimed(lease->grant.counter);
+          }
+          v1::AcquireResponse response;
+          *response.mutable_lease() = ToProto(*lease, *lessor_);
+          response.set_lease_token(lessor_->TokenOf(lease->grant));
+          call->Finish(response);
+        });
+  }
+
+  void Release(const std::shared_ptr<ReleaseCall>& call) {
+    const absl::StatusOr<core::Disposition> disposition = FromProto(call->request().disposition());
+    const absl::StatusOr<core::LeaseCounter> lease = lessor_->Prove(call->request().lease_token());
+    if (!disposition.ok() || !lease.ok()) {
+      call->Fail(ToGrpc(disposition.ok() ? lease.status() : disposition.status()));
+      return;
+    }
+    lessor_->Release(*lease, *disposition,
+                    [this, call](const absl::StatusOr<core::Lessor::Released>& released) {
+                      if (!released.ok()) {
+                        call->Fail(ToGrpc(released.status()));
+                        return;
+                      }
+                      v1::ReleaseResponse response;
+                      *response.mutable_lease() = ToProto(released->lease, *lessor_);
+                      response.set_already_released(released->already_released);
+                      response.set_rolled_back(released->rolled_back);
+                      call->Finish(response);
+                    });
+  }
+
+  void Renew(const std::shared_ptr<RenewCall>& call) {
+    const absl::StatusOr<core::LeaseView> lease = RenewLease(call->request());
+    if (!lease.ok()) {
+      call->Fail(ToGrpc(lease.status()));
+      return;
+    }
+    v1::RenewResponse response;
+    *response.mutable_lease() = ToProto(*lease, *lessor_);
+    call->Finish(response);
+  }
+
+  absl::StatusOr<core::LeaseView> RenewLease(const v1::RenewRequest& request) {
+    std::optional<core::Duration> ttl;
+    switch (request.subject_case()) {
+      case v1::RenewRequest::kLeaseToken:
+        break;
+      case v1::RenewRequest::kPool:
+        return NotBuiltYet("Renew of a pool");
+      case v1::RenewRequest::SUBJECT_NOT_SET:
+        return core::FieldInvalid("subject", "expected lease_token, or pool");
+    }
+    if (request.has_ttl()) {
+      const absl::StatusOr<core::Duration> asked = TtlFromProto(request.ttl());
+      if (!asked.ok()) return asked.status();
+      ttl = *asked;
+    }
+    const absl::StatusOr<core::LeaseCounter> lease = lessor_->Prove(request.lease_token());
+    if (!lease.ok()) return lease.status();
+    return lessor_->Renew(*lease, ttl);
+  }
+
+  void Expire(const std::shared_ptr<ExpireCall>& call) {
+    const v1::ExpireRequest& request = call->request();
+    const bool by_holder = request.has_lease_token();
+    const absl::StatusOr<core::LeaseCounter> lease = ExpireSubject(request);
+    if (!lease.ok()) {
+      call->Fail(ToGrpc(lease.status()));
+      return;
+    }
+    lessor_->Expire(*lease, by_holder ? core::EndReason::kExpired : core::EndReason::kRevoked,
+                   [this, call](const absl::StatusOr<core::Lessor::Expired>& expired) {
+                     if (!expired.ok()) {
+                       call->Fail(ToGrpc(expired.status()));
+                       return;
+                     }
+                     v1::ExpireResponse response;
+                     if (expired->ended) {
+                       response.set_leases_ended(1);
+                       response.add_lease_ids(
+                           core::FormatLeaseId(lessor_->IdOf(expired->lease.grant.counter)));
+                     }
+                     call->Finish(response);
+                   });
+  }
+
+  absl::StatusOr<core::LeaseCounter> ExpireSubject(const v1::ExpireRequest& request) const {
+    if (absl::Status reason = CheckReason(request.reason()); !reason.ok()) return reason;
+    switch (request.subject_case()) {
+      case v1::ExpireRequest::kLeaseToken:
+        if (request.validate_only()) return NotBuiltYet("Expire with validate_only");
+        return lessor_->Prove(request.lease_token());
+      case v1::ExpireRequest::kLeaseId:
+        if (request.validate_only()) return NotBuiltYet("Expire with validate_only");
+        return lessor_->Find(request.lease_id());
+      case v1::ExpireRequest::kLeases:
+        return NotBuiltYet("Expire of leases by filter");
+      case v1::ExpireRequest::kConnections:
+        return NotBuiltYet("Expire of connections");
+      case v1::ExpireRequest::SUBJECT_NOT_SET:
+        break;
+    }
+    return core::FieldInvalid("subject", "expected lease_token, lease_id, leases, or connections");
+  }
+
+  void Stats(const std::shared_ptr<StatsCall>& call) {
+    const absl::StatusOr<std::vector<core::PoolView>> pools = lessor_->Stats(call->request().pool());
+    if (!pools.ok()) {
+      call->Fail(ToGrpc(pools.status()));
+      return;
+    }
+    v1::StatsResponse response;
+    for (const core::PoolView& pool : *pools) {
+      *response.add_pools() = ToProto(pool, *lessor_, call->request().omit_connections());
+    }
+    v1::ServerInfo& server = *response.mutable_server();
+    server.set_version(version_);
+    *server.mutable_start_time() = ToProto(started_wall_);
+    *server.mutable_uptime() = ToProto(clock_->Now() - started_);
+    server.set_replica(lessor_->replica().name);
+    server.set_pid(getpid());
+    server.set_open_calls(queue_->open_calls);
+    call->Finish(response);
+  }
+
+  const std::string version_;
+  // Set by Serve.
+  CallQueue* queue_ = nullptr;
+  core::Lessor* lessor_ = nullptr;
+  const core::Clock* clock_ = nullptr;
+  core::Time started_{};
+  core::WallTime started_wall_{};
+
+  v1::LeaseService::AsyncService async_;
+
+  const AcquireCall::Method acquire_{
+      [this](auto* context, auto* request, auto* responder, auto* queue, void* tag) {
+        async_.RequestAcquire(context, request, responder, queue, queue, tag);
+      },
+      [this](const std::shared_ptr<AcquireCall>& call) { Acquire(call); }};
+  const ReleaseCall::Method release_{
+      [this](auto* context, auto* request, auto* responder, auto* queue, void* tag) {
+        async_.RequestRelease(context, request, responder, queue, queue, tag);
+      },
+      [this](const std::shared_ptr<ReleaseCall>& call) { Release(call); }};
+  const RenewCall::Method renew_{
+      [this](auto* context, auto* request, auto* responder, auto* queue, void* tag) {
+        async_.RequestRenew(context, request, responder, queue, queue, tag);
+      },
+      [this](const std::shared_ptr<RenewCall>& call) { Renew(call); }};
+  const ExpireCall::Method expire_{
+      [this](auto* context, auto* request, auto* responder, auto* queue, void* tag) {
+        async_.RequestExpire(context, request, responder, queue, queue, tag);
+      },
+      [this](const std::shared_ptr<ExpireCall>& call) { Expire(call); }};
+  const ResetCall::Method reset_{
+      [this](auto* context, auto* request, auto* responder, auto* queue, void* tag) {
+        async_.RequestReset(context, request, responder, queue, queue, tag);
+      },
+      [](const std::shared_ptr<ResetCall>& call) { call->Fail(ToGrpc(NotBuiltYet("Reset"))); }};
+  const StatsCall::Method stats_{
+      [this](auto* context, auto* request, auto* responder, auto* queue, void* tag) {
+        async_.RequestStats(context, request, responder, queue, queue, tag);
+      },
+      [this](const std::shared_ptr<StatsCall>& call) { Stats(call); }};
+};
+
+}  // namespace
+
+std::unique_ptr<Service> MakeLeaseService(std::string version) {
+  return std::make_unique<LeaseServiceImpl>(std::move(version));
+}
+
+}  // namespace pglessor::rpc

@@ -1,0 +1,54 @@
+// The gRPC server: listens, serves every service, health and reflection, and stops in good order.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "server/core/clock.h"
+#include "server/core/lessor.h"
+
+namespace pglessor::rpc {
+
+struct RpcOptions {
+  std::vector<std::string> listen;  // "host:port" or "unix:path"; port 0 picks one
+  bool reflection = true;
+  std::string version;
+};
+
+// Threads: one thread uses it; it has one of its own, for the completion queue.
+class RpcServer {
+ public:
+  explicit RpcServer(RpcOptions options);
+  ~RpcServer();
+  RpcServer(const RpcServer&) = delete;
+  RpcServer& operator=(const RpcServer&) = delete;
+
+  // Takes the addresses; calls that come wait for Serve, and health says NOT_SERVING.
+  // Fails with: UNAVAILABLE, with the address that cannot be listened on.
+  absl::Status Listen();
+
+  // As they are bound, with the port that 0 became. Requires: it listens.
+  const std::vector<std::string>& addresses() const { return addresses_; }
+
+  // Answers calls. `lessor` and `clock` must outlive Stop. Once.
+  void Serve(core::Lessor& lessor, const core::Clock& clock);
+
+  // What health says of the server and of each service.
+  void SetServing(bool serving);
+
+  // Calls under way have until `grace` is over to end; what is left is cut off. Requires: no call waits for
+  // the lessor any more, for it is waited for.
+  void Stop(std::chrono::milliseconds grace);
+
+ private:
+  struct State;
+
+  const RpcOptions options_;
+  std::vector<std::string> addresses_;
+  std::unique_ptr<State> state_;  // null until it listens
+};
+
+}  // namespace pglessor::rpc

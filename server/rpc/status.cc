@@ -1,0 +1,76 @@
+#include "server/rpc/status.h"
+
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "pglessor/v1/error_details.pb.h"
+#include "server/core/error.h"
+#include "server/rpc/convert.h"
+
+namespace pglessor::rpc {
+namespace {
+
+constexpr char kDomain[] = "pglessor";
+
+template <typename Detail>
+void AddDetail(v1::Status& status, const char* google_name, const Detail& detail) {
+  google::protobuf::Any& any = *status.add_details();
+  any.set_type_url(absl::StrCat("type.googleapis.com/google.rpc.", google_name));
+  any.set_value(detail.SerializeAsString());
+}
+
+}  // namespace
+
+v1::Status ToProto(const absl::Status& status) {
+  v1::Status proto;
+  proto.set_code(static_cast<int>(status.code()));
+  proto.set_message(std::string(status.message()));
+  const std::optional<core::ErrorDetail> detail = core::DetailOf(status);
+  if (!detail) return proto;
+
+  v1::ErrorInfo info;
+  info.set_reason(detail->reason);
+  info.set_domain(kDomain);
+  for (const auto& [key, value] : detail->metadata) (*info.mutable_metadata())[key] = value;
+  AddDetail(proto, "ErrorInfo", info);
+  if (detail->retry_after) {
+    v1::RetryInfo retry;
+    *retry.mutable_retry_delay() = ToProto(*detail->retry_after);
+    AddDetail(proto, "RetryInfo", retry);
+  }
+  if (!detail->quotas.empty()) {
+    v1::QuotaFailure failure;
+    for (const core::Violation& quota : detail->quotas) {
+      auto& violation = *failure.add_violations();
+      violation.set_subject(quota.subject);
+      violation.set_description(quota.description);
+    }
+    AddDetail(proto, "QuotaFailure", failure);
+  }
+  if (!detail->fields.empty()) {
+    v1::BadRequest bad;
+    for (const core::Violation& field : detail->fields) {
+      auto& violation = *bad.add_field_violations();
+      violation.set_field(field.subject);
+      violation.set_description(field.description);
+    }
+    AddDetail(proto, "BadRequest", bad);
+  }
+  return proto;
+}
+
+grpc::Status ToGrpc(const absl::Status& status) {
+  if (status.ok()) return grpc::Status::OK;
+  const v1::Status proto = ToProto(status);
+  const auto code = static_cast<grpc::StatusCode>(status.code());
+  if (proto.details().empty()) return {code, proto.message()};
+  return {code, proto.message(), proto.SerializeAsString()};
+}
+
+absl::Status NotBuiltYet(absl::string_view what) {
+  return core::MakeError(absl::StatusCode::kUnimplemented,
+                         absl::StrCat(what, " is not built yet; the README lists what is"),
+                         {.reason = core::reason::kNotBuiltYet});
+}
+
+}  // namespace pglessor::rpc

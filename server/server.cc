@@ -1,0 +1,219 @@
+#include "server/server.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <thread>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "server/core/lessor.h"
+#include "server/core/reaper.h"
+#include "server/executor/boot_clock.h"
+#include "server/executor/event_loop.h"
+#include "server/hmac_key.h"
+#include "server/postgres/connector.h"
+#include "server/postgres/control_connection.h"
+#include "server/postgres/embedded_server.h"
+#include "server/rpc/rpc_server.h"
+
+namespace pglessor {
+namespace {
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr char kLeasedName[] = "pglessor";
+constexpr char kControlName[] = "pglessor-control";
+constexpr milliseconds kPollPeriod(10);          // while starting and draining
+constexpr seconds kCloseTimeout(2);              // for PostgreSQL to let go of every connection
+constexpr milliseconds kLastAnswersTimeout(500);  // for answers under way after a drain
+constexpr int kSpareEmbeddedConnections = 10;    // for control, psql and the like
+
+// SIGTERM and SIGINT, taken by whoever asks instead of by a handler.
+class Signals {
+ public:
+  Signals() {
+    sigemptyset(&set_);
+    sigaddset(&set_, SIGTERM);
+    sigaddset(&set_, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+    // A peer that has gone shows as an error of the write.
+    signal(SIGPIPE, SIG_IGN);
+  }
+
+  // True if one came within `wait`.
+  bool Came(milliseconds wait) const {
+    const timespec timeout{.tv_sec = wait.count() / 1000, .tv_nsec = (wait.count() % 1000) * 1'000'000};
+    return sigtimedwait(&set_, nullptr, &timeout) > 0;
+  }
+  void AwaitOne() const {
+    int which = 0;
+    sigwait(&set_, &which);
+  }
+
+ private:
+  sigset_t set_;
+};
+
+// Says in the log what becomes of openings; passes everything on.
+class LoggedConnector : public core::Connector {
+ public:
+  LoggedConnector(core::Connector& connector, const ops::Log& log) : connector_(connector), log_(log) {}
+
+  void Open(core::Duration timeout, Opened opened, core::Connection::Callback lost) override {
+    connector_.Open(
+        timeout,
+        [this, opened = std::move(opened)](absl::StatusOr<std::shared_ptr<core::Connection>> result) mutable {
+          if (result.ok()) {
+            log_.Debug("connection opened", {{"backend_pid", absl::StrCat((*result)->backend_pid())}});
+          } else {
+            log_.Warning("connection could not be opened", {{"reason", result.status().message()}});
+          }
+          opened(std::move(result));
+        },
+        [this, lost = std::move(lost)]() mutable {
+          log_.Warning("connection lost: its backend ended or went out of reach");
+          lost();
+        });
+  }
+
+ private:
+  core::Connector& connector_;
+  const ops::Log& log_;
+};
+
+// The loop's thread, ended with it.
+class LoopThread {
+ public:
+  explicit LoopThread(executor::EventLoop& loop) : loop_(loop), thread_([&loop] { loop.Run(); }) {}
+  ~LoopThread() {
+    loop_.Stop();
+    thread_.join();
+  }
+  LoopThread(const LoopThread&) = delete;
+  LoopThread& operator=(const LoopThread&) = delete;
+
+ private:
+  executor::EventLoop& loop_;
+  std::thread thread_;
+};
+
+core::ReplicaId NewReplicaId() {
+  std::array<char, 256> name{};
+  gethostname(name.data(), name.size() - 1);
+  std::random_device random;
+  return {name[0] == '\0' ? "pglessor" : name.data(), (uint64_t{random()} << 32) | random()};
+}
+
+// HOST[:PORT] as given, with the bound port where it names none.
+std::string AdvertisedAddress(const std::string& advertise, const std::string& bound) {
+  if (advertise.empty()) return bound;
+  const bool has_port = advertise.rfind(':') != std::string::npos && !absl::EndsWith(advertise, "]");
+  return has_port ? advertise : absl::StrCat(advertise, bound.substr(bound.rfind(':')));
+}
+
+// No more grants; leases have until the timeout; then every connection is closed. False if a second signal
+// came.
+bool Drain(core::Lessor& lessor, const Signals& signals, const Config& config, const ops::Log& log) {
+  const auto await = [&](milliseconds limit, auto done) {
+    for (milliseconds waited(0); waited < limit && !done(); waited += kPollPeriod) {
+      if (signals.Came(kPollPeriod)) return false;
+    }
+    return true;
+  };
+  log.Info("draining: no new leases", {{"leases", absl::StrCat(lessor.InUse())},
+                                       {"timeout_ms", absl::StrCat(config.drain_timeout.count())}});
+  lessor.Drain();
+  if (!await(config.drain_timeout, [&] { return lessor.InUse() == 0; })) return false;
+  if (const int32_t left = lessor.InUse(); left > 0) {
+    log.Warning("the drain timeout is over: leases end", {{"leases", absl::StrCat(left)}});
+  }
+  lessor.CloseAll();
+  if (!await(kCloseTimeout, [&] { return lessor.Empty(); })) return false;
+  if (!lessor.Empty()) log.Warning("PostgreSQL has not confirmed the end of every connection");
+  return true;
+}
+
+}  // namespace
+
+int RunServer(const Config& config, const ops::Log& log) {
+  const Signals signals;
+
+  std::unique_ptr<postgres::EmbeddedServer> embedded;
+  postgres::Address leased{config.dsn, kLeasedName};
+  postgres::Address control{config.control_dsn.empty() ? config.dsn : config.control_dsn, kControlName};
+  if (config.embedded) {
+    auto started = postgres::EmbeddedServer::Start(
+        {.directory = *config.embedded,
+         .max_connections = config.pool.max_connections + kSpareEmbeddedConnections,
+         .log_file = {}});
+    if (!started.ok()) {
+      log.Error("the embedded PostgreSQL did not start", {{"reason", started.status().message()}});
+      return 1;
+    }
+    embedded = *std::move(started);
+    leased.dsn = embedded->dsn();
+    control.dsn = embedded->control_dsn();
+    log.Info("embedded PostgreSQL started", {{"data_directory", embedded->data_directory()},
+                                             {"log_file", embedded->log_file()}});
+  }
+
+  rpc::RpcServer rpc({.listen = config.listen, .reflection = config.reflection, .version = kVersion});
+  if (const absl::Status listening = rpc.Listen(); !listening.ok()) {
+    log.Error("no gRPC", {{"reason", listening.message()}});
+    return 1;
+  }
+  log.Warning("no identities are configured: every caller is \"anonymous\" and may do everything");
+
+  // In the order of their dependence: each outlives what stands below it, but for the loop's thread, which
+  // is stopped first.
+  const executor::BootClock clock;
+  const HmacKey key;
+  executor::EventLoop loop(clock);
+  postgres::ControlConnection control_connection(loop, control);
+  postgres::Connector connector(loop, control_connection, leased);
+  LoggedConnector logged_connector(connector, log);
+  core::Lessor lessor({.replica = NewReplicaId(),
+                       .server_address = AdvertisedAddress(config.advertise, rpc.addresses().front()),
+                       .leases = {}},
+                      clock, key);
+  lessor.AddPool(config.pool, logged_connector, control_connection);
+  core::Reaper reaper(lessor, clock, loop);
+
+  control_connection.Start();
+  lessor.Start();
+  reaper.Start();
+  std::optional<LoopThread> loop_thread(loop);
+  rpc.Serve(lessor, clock);
+
+  bool signalled = false;
+  while (!signalled && !lessor.Warm()) signalled = signals.Came(kPollPeriod);
+  if (!signalled) {
+    rpc.SetServing(true);
+    std::printf("pglessor ready grpc=%s gateway=off http=off\n", rpc.addresses().front().c_str());
+    std::fflush(stdout);
+    log.Info("ready", {{"grpc", rpc.addresses().front()},
+                       {"min_connections", absl::StrCat(config.pool.min_connections)},
+                       {"max_connections", absl::StrCat(config.pool.max_connections)}});
+    signals.AwaitOne();
+  }
+
+  rpc.SetServing(false);
+  const bool drained = Drain(lessor, signals, config, log);
+  if (!drained) log.Warning("a second signal: ending at once");
+  rpc.Stop(drained ? kLastAnswersTimeout : milliseconds(0));
+  loop_thread.reset();
+  log.Info("ended");
+  return drained ? 0 : 1;
+}
+
+}  // namespace pglessor

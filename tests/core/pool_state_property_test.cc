@@ -1,0 +1,174 @@
+// Random operations from a seed. PoolStateDriver checks the sums, the exact maximum, the order of service
+// and the fencing tokens after each; here: that nobody waits for what is there.
+#include <chrono>
+#include <cstdint>
+#include <iterator>
+#include <random>
+
+#include "gtest/gtest.h"
+#include "server/core/pool_state.h"
+#include "tests/core/pool_state_driver.h"
+
+namespace pglessor::core {
+namespace {
+
+using namespace std::chrono_literals;
+
+class RandomRun {
+ public:
+  explicit RandomRun(uint64_t seed) : random_(seed), pool_(RandomOptions()) {}
+
+  void Run(int steps) {
+    pool_.Tick();
+    for (step_ = 0; step_ < steps && !testing::Test::HasFailure(); ++step_) {
+      SCOPED_TRACE(testing::Message() << "step " << step_);
+      Step();
+      ExpectNobodyWaitsForWhatIsThere();
+    }
+    WindDown();
+  }
+
+ private:
+  PoolOptions RandomOptions() {
+    options_.max_connections = static_cast<int32_t>(1 + Below(8));
+    options_.min_connections = static_cast<int32_t>(Below(static_cast<uint64_t>(options_.max_connections) + 1));
+    options_.max_concurrent_opens = static_cast<int32_t>(1 + Below(4));
+    options_.max_waiters = 1 + Below(20);
+    return options_;
+  }
+
+  uint64_t Below(uint64_t bound) { return random_() % bound; }
+  template <typename Container>
+  auto Any(const Container& container) {
+    return *std::next(container.begin(), static_cast<int64_t>(Below(container.size())));
+  }
+
+  void Step() {
+    pool_.now += Below(5) * 10ms;
+    switch (Below(16)) {
+      case 0:
+      case 1:
+      case 2:
+        pool_.Acquire(Below(4) == 0 ? 0s : (1 + Below(10)) * 100ms);
+        break;
+      case 3:
+        pool_.Cancel({Below(30 + static_cast<uint64_t>(step_))});
+        break;
+      case 4:
+      case 5:
+        if (!pool_.opening.empty()) pool_.Opened(Any(pool_.opening));
+        break;
+      case 6:
+        if (!pool_.opening.empty()) {
+          last_failure_ = pool_.now;
+          pool_.OpenFailed(Any(pool_.opening));
+        }
+        break;
+      case 7:
+        if (const auto lent = pool_.Lent(); !lent.empty()) pool_.Return(Any(lent), AnyReason());
+        break;
+      case 8:
+      case 9:
+        if (const auto lent = pool_.Lent(); !lent.empty()) pool_.BeginClean(Any(lent), AnyReason());
+        break;
+      case 10:
+        if (const auto lent = pool_.Lent(); !lent.empty()) {
+          if (Below(2) == 0) {
+            pool_.Discard(Any(lent), AnyReason());
+          } else {
+            pool_.Regret(Any(lent));
+          }
+        }
+        break;
+      case 11:
+      case 12:
+        if (!pool_.cleaning.empty()) {
+          if (Below(4) == 0) {
+            pool_.Retire(Any(pool_.cleaning));
+          } else {
+            pool_.Cleaned(Any(pool_.cleaning));
+          }
+        }
+        break;
+      case 13:
+        if (!pool_.closing.empty()) pool_.Gone(Any(pool_.closing));
+        break;
+      case 14:
+        LoseOrStick();
+        break;
+      default:
+        if (Below(3) == 0) AddBlock();
+        pool_.Tick();
+    }
+  }
+
+  EndReason AnyReason() { return static_cast<EndReason>(Below(kEndReasons)); }
+
+  void LoseOrStick() {
+    const auto slots = pool_.Snapshot().slots;
+    if (slots.empty()) return;
+    const PoolSnapshot::Slot row = Any(slots);
+    if (row.state == SlotState::kRetiring) {
+      for (const SlotRef slot : pool_.closing) {
+        if (slot.index == row.index) return pool_.Stuck(slot);
+      }
+    } else if (row.state != SlotState::kOpening) {
+      pool_.Lost(pool_.slots.at(row.index));
+    }
+  }
+
+  void AddBlock() {
+    next_block_ += Below(10);
+    const uint64_t count = Below(10);
+    pool_.AddBlock({next_block_, count});
+    next_block_ += count;
+  }
+
+  // L4. Where no fencing token is left, an idle connection serves nobody.
+  void ExpectNobodyWaitsForWhatIsThere() {
+    const PoolSnapshot snapshot = pool_.Snapshot();
+    if (snapshot.waiting == 0) return;
+    if (snapshot.in(SlotState::kAvailable) > 0) {
+      const auto before = pool_.grants.size();
+      next_block_ += 1;
+      pool_.AddBlock({next_block_, 100});
+      next_block_ += 100;
+      EXPECT_GT(pool_.grants.size(), before) << "idle beside a waiter";
+      return;
+    }
+    if (pool_.now < last_failure_ + options_.max_open_backoff) return;
+    EXPECT_TRUE(snapshot.total == options_.max_connections ||
+                snapshot.in(SlotState::kOpening) == options_.max_concurrent_opens ||
+                snapshot.in(SlotState::kOpening) + snapshot.in(SlotState::kCleaning) >= snapshot.waiting)
+        << "room beside a waiter, and nothing on its way";
+  }
+
+  void WindDown() {
+    pool_.Drain();
+    EXPECT_EQ(pool_.Snapshot().waiting, 0);
+    pool_.CloseAll();
+    for (const SlotRef slot : pool_.Lent()) pool_.Discard(slot, EndReason::kDrained);
+    while (!pool_.cleaning.empty()) pool_.Cleaned(pool_.cleaning.front());
+    pool_.OpenAll();
+    while (!pool_.closing.empty()) pool_.Gone(pool_.closing.front());
+    EXPECT_EQ(pool_.state().total(), 0);
+  }
+
+  std::mt19937_64 random_;
+  PoolOptions options_;
+  PoolStateDriver pool_;  // after what RandomOptions uses
+  int step_ = 0;
+  Time last_failure_ = Time::min();
+  uint64_t next_block_ = 1;
+};
+
+TEST(PoolStateProperty, HoldsItsInvariantsInRandomRuns) {
+  for (uint64_t seed = 1; seed <= 300; ++seed) {
+    SCOPED_TRACE(testing::Message() << "seed " << seed);
+    RandomRun(seed).Run(400);
+    if (testing::Test::HasFailure()) return;
+  }
+}
+
+}  // namespace
+}  // namespace pglessor::core
