@@ -2,13 +2,14 @@
 
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <map>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include <CLI/CLI.hpp>
+
 #include "server/postgres/opening.h"
 
 namespace pglessor {
@@ -39,19 +40,22 @@ struct Flags {
 };
 
 void Declare(CLI::App& app, Flags& flags) {
-  app.add_option("--listen", flags.listen,
-                 "gRPC address, HOST:PORT or unix:PATH; repeatable; port 0 picks one [127.0.0.1:7432]")
+  app.add_option(
+         "--listen", flags.listen,
+         "gRPC address, HOST:PORT or unix:PATH; repeatable; port 0 picks one [127.0.0.1:7432]")
       ->envname("PGLESSOR_LISTEN")
       ->group("Addresses")
       ->type_name("ADDRESS");
   app.add_option("--advertise", flags.advertise,
                  "what a lease's server_address says, HOST[:PORT] [the bound address]")
       ->group("Addresses");
-  app.add_option("--gateway", flags.gateway, "PostgreSQL wire gateway; empty = off (not built yet: always off)")
+  app.add_option("--gateway", flags.gateway,
+                 "PostgreSQL wire gateway; empty = off (not built yet: always off)")
       ->group("Addresses");
   app.add_option("--gateway-advertise", flags.gateway_advertise, "what gateway_address says")
       ->group("Addresses");
-  app.add_option("--http", flags.http, "metrics and status page; empty = off (not built yet: always off)")
+  app.add_option("--http", flags.http,
+                 "metrics and status page; empty = off (not built yet: always off)")
       ->group("Addresses");
   app.add_flag("--insecure", flags.insecure,
                "listen beyond this machine without TLS: every caller may do everything")
@@ -60,29 +64,34 @@ void Declare(CLI::App& app, Flags& flags) {
                "gRPC server reflection, for grpcurl and buf curl [true]")
       ->group("Addresses");
 
-  app.add_option("--dsn", flags.dsn, "the database of the pool \"default\": postgresql://USER@HOST/DB or key=value")
+  app.add_option("--dsn", flags.dsn,
+                 "the database of the pool \"default\": postgresql://USER@HOST/DB or key=value")
       ->envname("PGLESSOR_DSN")
       ->group("Database (--dsn or --embedded)");
   app.add_option("--control-dsn", flags.control_dsn,
                  "the same database by a role with pg_monitor and pg_signal_backend [--dsn]")
       ->group("Database (--dsn or --embedded)");
-  flags.embedded_flag = app.add_option("--embedded", flags.embedded,
-                                       "start and own a private PostgreSQL, in DIR or in a temporary folder")
-                            ->expected(0, 1)
-                            ->type_name("[=DIR]")
-                            ->group("Database (--dsn or --embedded)");
+  flags.embedded_flag =
+      app.add_option("--embedded", flags.embedded,
+                     "start and own a private PostgreSQL, in DIR or in a temporary folder")
+          ->expected(0, 1)
+          ->type_name("[=DIR]")
+          ->group("Database (--dsn or --embedded)");
   app.add_option("--min-connections", flags.min_connections, "kept open [10]")
       ->group("Database (--dsn or --embedded)");
   app.add_option("--max-connections", flags.max_connections, "never exceeded [20]")
       ->group("Database (--dsn or --embedded)");
 
   app.add_option("--config", flags.config, "TOML file (not built yet)")->group("Running");
-  app.add_option("--drain-timeout", flags.drain_timeout, "how long leases may last after SIGTERM [30s]")
+  app.add_option("--drain-timeout", flags.drain_timeout,
+                 "how long leases may last after SIGTERM [30s]")
       ->group("Running");
-  app.add_option("--log-level", flags.log_level, "debug, info, warning or error [info]")->group("Running");
+  app.add_option("--log-level", flags.log_level, "debug, info, warning or error [info]")
+      ->group("Running");
   app.add_option("--log-format", flags.log_format, "text, json, or auto: text on a terminal [auto]")
       ->group("Running");
-  app.add_flag("--enable-fault-injection", flags.fault_injection, "allow InjectFault (not built yet)")
+  app.add_flag("--enable-fault-injection", flags.fault_injection,
+               "allow InjectFault (not built yet)")
       ->group("Running");
   app.add_flag("--check-config", flags.check, "say what is wrong with the flags, and start nothing")
       ->group("Running");
@@ -126,8 +135,9 @@ class Check {
                  !absl::SimpleAtoi(address.substr(colon + 1), &port) || port < 0 || port > 65535) {
         Fault("--listen", absl::StrCat("expected HOST:PORT or unix:PATH, got \"", address, "\""));
       } else if (!flags_.insecure && !IsLoopback(address)) {
-        Fault("--listen", absl::StrCat(address, " is reached from other machines, without TLS and by "
-                                                "anybody: listen on 127.0.0.1, or say --insecure"));
+        Fault("--listen", absl::StrCat(address,
+                                       " is reached from other machines, without TLS and by "
+                                       "anybody: listen on 127.0.0.1, or say --insecure"));
       }
     }
     config_.advertise = flags_.advertise;
@@ -139,7 +149,8 @@ class Check {
     if (embedded && !flags_.dsn.empty()) {
       Fault("--embedded", "expected either --dsn or --embedded, got both");
     } else if (!embedded && flags_.dsn.empty() && flags_.config.empty()) {
-      Fault("--dsn", "expected --dsn postgresql://USER@HOST/DB, or --embedded for a private PostgreSQL");
+      Fault("--dsn",
+            "expected --dsn postgresql://USER@HOST/DB, or --embedded for a private PostgreSQL");
     }
     if (embedded) config_.embedded = flags_.embedded;
     if (embedded && !flags_.control_dsn.empty()) {
@@ -174,8 +185,8 @@ class Check {
   int32_t Number(absl::string_view flag, const std::string& text, int32_t least) {
     int32_t number = 0;
     if (!absl::SimpleAtoi(text, &number) || number < least || number > kMostConnections) {
-      Fault(flag, absl::StrCat("expected a number from ", least, " to ", kMostConnections, ", got \"", text,
-                               "\""));
+      Fault(flag, absl::StrCat("expected a number from ", least, " to ", kMostConnections,
+                               ", got \"", text, "\""));
     }
     return number;
   }
@@ -187,15 +198,17 @@ class Check {
                                                          {"error", ops::LogLevel::kError}};
     const auto level = levels.find(flags_.log_level);
     if (level == levels.end()) {
-      Fault("--log-level", absl::StrCat("expected debug, info, warning or error, got \"", flags_.log_level,
-                                        "\""));
+      Fault("--log-level",
+            absl::StrCat("expected debug, info, warning or error, got \"", flags_.log_level, "\""));
     } else {
       config_.log_level = level->second;
     }
-    if (flags_.log_format == "text" || (flags_.log_format == "auto" && isatty(STDERR_FILENO) == 1)) {
+    if (flags_.log_format == "text" ||
+        (flags_.log_format == "auto" && isatty(STDERR_FILENO) == 1)) {
       config_.log_format = ops::LogFormat::kText;
     } else if (flags_.log_format != "json" && flags_.log_format != "auto") {
-      Fault("--log-format", absl::StrCat("expected text, json or auto, got \"", flags_.log_format, "\""));
+      Fault("--log-format",
+            absl::StrCat("expected text, json or auto, got \"", flags_.log_format, "\""));
     }
   }
 
@@ -225,7 +238,8 @@ CommandLine ParseCommandLine(int argc, const char* const* argv) {
   Flags flags;
   Declare(app, flags);
   std::string probe_address = kDefaultListen;
-  CLI::App* const probe = app.add_subcommand("probe", "one health check: exit 0 if it serves, else 1");
+  CLI::App* const probe =
+      app.add_subcommand("probe", "one health check: exit 0 if it serves, else 1");
   probe->add_option("address", probe_address, "HOST:PORT or unix:PATH")->envname("PGLESSOR_LISTEN");
   try {
     app.parse(argc, argv);

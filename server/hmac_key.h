@@ -1,10 +1,12 @@
-// The key that lease tokens are signed with: 32 random bytes a process, HMAC-SHA256 (RFC 2104) by OpenSSL.
+// The key that lease tokens are signed with: 32 random bytes a process, HMAC-SHA256 (RFC 2104) by
+// OpenSSL.
 #pragma once
 
 #include <array>
 #include <cstdint>
 
 #include "absl/strings/string_view.h"
+
 #include "server/core/lease_token.h"
 
 namespace pglessor {

@@ -34,7 +34,8 @@ struct Run {
     return 0;
   }
   int operator()(const pglessor::Faults& faults) const {
-    for (const std::string& line : faults.lines) std::fprintf(stderr, "pglessor: %s\n", line.c_str());
+    for (const std::string& line : faults.lines)
+      std::fprintf(stderr, "pglessor: %s\n", line.c_str());
     return kExitBadFlags;
   }
 };

@@ -6,6 +6,7 @@
 #include "absl/strings/cord.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+
 #include "server/core/check.h"
 
 namespace pglessor::core {
@@ -22,7 +23,8 @@ void Put(std::string& out, absl::string_view text) {
 std::string Take(absl::string_view& in) {
   const size_t colon = in.find(':');
   size_t length = 0;
-  PGLESSOR_CHECK(colon != absl::string_view::npos && absl::SimpleAtoi(in.substr(0, colon), &length) &&
+  PGLESSOR_CHECK(colon != absl::string_view::npos &&
+                     absl::SimpleAtoi(in.substr(0, colon), &length) &&
                      length <= in.size() - colon - 1,
                  "an error's payload is written by Put alone");
   std::string text(in.substr(colon + 1, length));
@@ -55,7 +57,8 @@ std::vector<Violation> TakeViolations(absl::string_view& in) {
 
 }  // namespace
 
-absl::Status MakeError(absl::StatusCode code, absl::string_view message, const ErrorDetail& detail) {
+absl::Status MakeError(absl::StatusCode code, absl::string_view message,
+                       const ErrorDetail& detail) {
   std::string payload;
   Put(payload, detail.reason);
   Put(payload, absl::StrCat(detail.metadata.size()));

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/string_view.h"
+
 #include "server/core/clock.h"
 
 namespace pglessor::core {

@@ -16,10 +16,11 @@ Lease::Lease(LeaseGrant grant)
 absl::StatusOr<StatementId> Lease::TakePermit(Time now) {
   if (!Alive(now)) return EndedError(end_reason_.value_or(EndReason::kExpired));
   if (permit_taken_) {
-    return MakeError(absl::StatusCode::kAborted,
-                     "another statement runs on this lease: one lease runs one statement at a time; "
-                     "wait for its end, or acquire a second lease",
-                     {.reason = reason::kLeaseBusy});
+    return MakeError(
+        absl::StatusCode::kAborted,
+        "another statement runs on this lease: one lease runs one statement at a time; "
+        "wait for its end, or acquire a second lease",
+        {.reason = reason::kLeaseBusy});
   }
   permit_taken_ = true;
   ++last_statement_.value;
@@ -77,7 +78,8 @@ absl::Status EndedError(EndReason reason) {
       break;
     case EndReason::kExpired:
       message =
-          "the lease expired and its open transaction, if any, was rolled back; acquire another, with a "
+          "the lease expired and its open transaction, if any, was rolled back; acquire another, "
+          "with a "
           "longer ttl, or renew in time";
       break;
     case EndReason::kRevoked:
@@ -87,15 +89,18 @@ absl::Status EndedError(EndReason reason) {
       break;
     case EndReason::kPoolReset:
       message =
-          "the pool was reset and the lease's open transaction, if any, was rolled back; acquire another";
+          "the pool was reset and the lease's open transaction, if any, was rolled back; acquire "
+          "another";
       break;
     case EndReason::kConnectionLost:
       message =
-          "the lease's connection died and its open transaction, if any, was rolled back; acquire another";
+          "the lease's connection died and its open transaction, if any, was rolled back; acquire "
+          "another";
       break;
     case EndReason::kDrained:
       message =
-          "the service shut down before the lease was released; its open transaction, if any, was rolled "
+          "the service shut down before the lease was released; its open transaction, if any, was "
+          "rolled "
           "back; acquire another elsewhere";
       break;
     case EndReason::kUnclaimed:

@@ -8,10 +8,11 @@
 namespace pglessor::core {
 
 absl::Status LeaseNotFound() {
-  return MakeError(absl::StatusCode::kNotFound,
-                   "no such lease: the token is not one of this server, or its lease ended too long ago to "
-                   "be remembered; acquire another",
-                   {.reason = reason::kLeaseNotFound});
+  return MakeError(
+      absl::StatusCode::kNotFound,
+      "no such lease: the token is not one of this server, or its lease ended too long ago to "
+      "be remembered; acquire another",
+      {.reason = reason::kLeaseNotFound});
 }
 
 LeaseView LeaseTable::Insert(LeaseGrant grant, Pool* pool, Granted granted, Duration max_lifetime) {
@@ -68,7 +69,8 @@ absl::StatusOr<LeaseView> LeaseTable::Renew(LeaseCounter lease, std::optional<Du
   return renewed;
 }
 
-absl::StatusOr<std::optional<LeaseTable::EndWork>> LeaseTable::End(LeaseCounter lease, EndReason reason,
+absl::StatusOr<std::optional<LeaseTable::EndWork>> LeaseTable::End(LeaseCounter lease,
+                                                                   EndReason reason,
                                                                    OnFenced on_fenced) {
   absl::StatusOr<std::optional<EndWork>> work = LeaseNotFound();
   std::optional<Ended> stands_already;
@@ -77,8 +79,8 @@ absl::StatusOr<std::optional<LeaseTable::EndWork>> LeaseTable::End(LeaseCounter 
     const bool first = record->lease.End(now, reason);
     work = std::optional<EndWork>();
     if (first) {
-      work->emplace(EndWork{record->pool, record->slot, record->connection, *record->lease.end_reason(),
-                            record->lease.has_run_a_statement()});
+      work->emplace(EndWork{record->pool, record->slot, record->connection,
+                            *record->lease.end_reason(), record->lease.has_run_a_statement()});
     }
     if (record->lease.state() == LeaseState::kEnded) {
       stands_already = Ended{ViewOf(*record, now), first, record->transaction_was_open};
@@ -151,7 +153,8 @@ std::vector<LeaseCounter> LeaseTable::Live() const {
   std::vector<LeaseCounter> live;
   for (const auto& [counter, unused] :
        leases_.Page(std::nullopt, SIZE_MAX, [](LeaseCounter, const auto& record) {
-         return record->lease.state() == LeaseState::kActive ? std::optional<bool>(true) : std::nullopt;
+         return record->lease.state() == LeaseState::kActive ? std::optional<bool>(true)
+                                                             : std::nullopt;
        })) {
     live.push_back(counter);
   }

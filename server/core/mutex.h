@@ -1,7 +1,8 @@
 // A std::mutex that clang's thread-safety analysis understands.
 //
-// absl::Mutex is not used here: Debian's build of it carries no ThreadSanitizer annotations, so that
-// correct code under it is reported as racing, and a report that is usually false protects nobody.
+// absl::Mutex is not used here: Debian's build of it carries no ThreadSanitizer annotations, so
+// that correct code under it is reported as racing, and a report that is usually false protects
+// nobody.
 #pragma once
 
 #include <mutex>

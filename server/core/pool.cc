@@ -6,8 +6,8 @@
 
 namespace pglessor::core {
 
-Pool::Pool(const PoolOptions& options, const Clock& clock, Connector& connector, FencingSource& fencing,
-           LeaseLost lease_lost)
+Pool::Pool(const PoolOptions& options, const Clock& clock, Connector& connector,
+           FencingSource& fencing, LeaseLost lease_lost)
     : options_(options),
       clock_(clock),
       started_(clock.Now()),
@@ -57,7 +57,9 @@ void Pool::Unbind(ConnectionIndex connection) {
 
 void Pool::Return(SlotRef slot, EndReason reason) {
   Unbind(slot.index);
-  Decide([&](PoolState& state, Time now, Actions& actions) { state.Return(now, slot, reason, actions); });
+  Decide([&](PoolState& state, Time now, Actions& actions) {
+    state.Return(now, slot, reason, actions);
+  });
 }
 
 void Pool::BeginClean(SlotRef slot, EndReason reason) {
@@ -77,7 +79,9 @@ void Pool::Cleaned(SlotRef slot, const Connection::CleanReport& report) {
 
 void Pool::Discard(SlotRef slot, EndReason reason) {
   Unbind(slot.index);
-  Decide([&](PoolState& state, Time now, Actions& actions) { state.Discard(now, slot, reason, actions); });
+  Decide([&](PoolState& state, Time now, Actions& actions) {
+    state.Discard(now, slot, reason, actions);
+  });
 }
 
 void Pool::Tick() {
@@ -146,9 +150,11 @@ void Pool::Complete(Actions::Grant grant) {
     granted.connection = entry.connection;
     granted.connection_id = entry.id;
   });
-  PGLESSOR_CHECK(granted.connection != nullptr, "a connection is registered before it is available");
+  PGLESSOR_CHECK(granted.connection != nullptr,
+                 "a connection is registered before it is available");
   if (granted.connection->lost()) {
-    // It died while it was idle, and the news of it is on its way: nobody is handed a dead connection.
+    // It died while it was idle, and the news of it is on its way: nobody is handed a dead
+    // connection.
     Decide([&](PoolState& state, Time now, Actions& actions) {
       state.Regret(now, std::move(grant), actions);
     });
@@ -174,8 +180,8 @@ void Pool::OnOpened(SlotRef slot, absl::StatusOr<std::shared_ptr<Connection>> op
     return;
   }
   const WallTime wall = clock_.WallNow();
-  connections_.Insert(slot.index, {*std::move(opened), FormatConnectionId(slot.index, wall), clock_.Now(),
-                                   wall, std::nullopt});
+  connections_.Insert(slot.index, {*std::move(opened), FormatConnectionId(slot.index, wall),
+                                   clock_.Now(), wall, std::nullopt});
   Decide([&](PoolState& state, Time now, Actions& actions) { state.Opened(now, slot, actions); });
 }
 

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+
 #include "server/core/check.h"
 #include "server/core/error.h"
 
@@ -20,11 +21,12 @@ WaiterId PoolState::Acquire(Time now, Duration wait, Waiter::Done done, Actions&
   const WaiterId id = waiter.id;
 
   if (draining_) {
-    Refuse(std::move(waiter),
-           MakeError(absl::StatusCode::kUnavailable,
-                     "the service is draining and grants no more leases; acquire from another replica",
-                     {.reason = reason::kDraining}),
-           counters_.rejected, actions);
+    Refuse(
+        std::move(waiter),
+        MakeError(absl::StatusCode::kUnavailable,
+                  "the service is draining and grants no more leases; acquire from another replica",
+                  {.reason = reason::kDraining}),
+        counters_.rejected, actions);
   } else if (queue_.empty() && !available_.empty() && !fencing_.empty()) {
     actions.grants.push_back(MakeGrant(now, std::move(waiter)));
   } else if (queue_.size() >= options_.max_waiters) {
@@ -33,10 +35,9 @@ WaiterId PoolState::Acquire(Time now, Duration wait, Waiter::Done done, Actions&
                                   " callers wait for this pool, which is its limit; retry later"),
                      reason::kWaitQueueFull),
            counters_.rejected, actions);
-  } else if (!waiter.queues &&
-             (total_ >= options_.max_connections || now < open_not_before_ ||
-              static_cast<int64_t>(queue_.size()) >
-                  in(SlotState::kOpening) + in(SlotState::kCleaning))) {
+  } else if (!waiter.queues && (total_ >= options_.max_connections || now < open_not_before_ ||
+                                static_cast<int64_t>(queue_.size()) >
+                                    in(SlotState::kOpening) + in(SlotState::kCleaning))) {
     Refuse(std::move(waiter), NothingIdle(), counters_.rejected, actions);
   } else {
     queue_.Push(std::move(waiter));
@@ -47,7 +48,8 @@ WaiterId PoolState::Acquire(Time now, Duration wait, Waiter::Done done, Actions&
 
 void PoolState::Cancel(WaiterId id, Actions& actions) {
   if (auto waiter = queue_.Remove(id)) {
-    Refuse(*std::move(waiter), absl::CancelledError("the caller has gone"), counters_.cancelled, actions);
+    Refuse(*std::move(waiter), absl::CancelledError("the caller has gone"), counters_.cancelled,
+           actions);
   }
 }
 
@@ -106,7 +108,8 @@ void PoolState::OpenFailed(Time now, SlotRef ref, const absl::Status& why, Actio
   PGLESSOR_CHECK(slot.state == SlotState::kOpening, "only an opening fails to open");
   Free(slot);
   ++counters_.opens_failed;
-  // Several openings that failed together are one failure: it is the database that is asked less often.
+  // Several openings that failed together are one failure: it is the database that is asked less
+  // often.
   if (now >= open_not_before_) {
     const Duration backoff =
         std::min(options_.max_open_backoff,
@@ -179,9 +182,10 @@ void PoolState::Drain(Actions& actions) {
   draining_ = true;
   while (!queue_.empty()) {
     Refuse(queue_.PopFront(),
-           MakeError(absl::StatusCode::kUnavailable,
-                     "the service began to drain while this acquire waited; acquire from another replica",
-                     {.reason = reason::kDraining}),
+           MakeError(
+               absl::StatusCode::kUnavailable,
+               "the service began to drain while this acquire waited; acquire from another replica",
+               {.reason = reason::kDraining}),
            counters_.rejected, actions);
   }
 }
@@ -222,14 +226,14 @@ void PoolState::Serve(Time now, Actions& actions) {
 void PoolState::Balance(Time now, Actions& actions) {
   if (fencing_.ShouldAsk()) actions.take_fencing_block = true;
   if (draining_ || now < open_not_before_) return;
-  while (total_ < options_.max_connections && in(SlotState::kOpening) < options_.max_concurrent_opens) {
-    const int32_t lasting = total_ - in(SlotState::kRetiring) - in(SlotState::kStuck);
+  while (total_ < options_.max_connections &&
+         in(SlotState::kOpening) < options_.max_concurrent_opens) {
+    const int32_t lasting = total_ - in(SlotState::kRetiring)-in(SlotState::kStuck);
     // What is being cleaned serves a waiter long before a new connection could.
     const int64_t coming = in(SlotState::kOpening) + in(SlotState::kCleaning);
     const bool for_minimum = lasting < options_.min_connections;
     // A waiter beside an idle connection waits for a fencing block, which no opening brings.
-    const bool for_waiters =
-        available_.empty() && static_cast<int64_t>(queue_.size()) > coming;
+    const bool for_waiters = available_.empty() && static_cast<int64_t>(queue_.size()) > coming;
     if (!for_minimum && !for_waiters) return;
     actions.opens.push_back(Reserve(now));
   }
@@ -264,15 +268,17 @@ absl::Status PoolState::WaitedInVain(const Waiter& waiter) const {
                                                         open_not_before_ - last_open_failure_)});
   }
   if (!waiter.queues) return NothingIdle();
-  return Exhausted("all of the pool's connections stayed in use for the whole wait; retry, wait longer, or "
-                   "raise max_connections",
-                   reason::kPoolExhausted);
+  return Exhausted(
+      "all of the pool's connections stayed in use for the whole wait; retry, wait longer, or "
+      "raise max_connections",
+      reason::kPoolExhausted);
 }
 
 absl::Status PoolState::NothingIdle() const {
-  return Exhausted("no connection is idle and none can be opened at once; wait_timeout 0 does not queue: "
-                   "give it a wait_timeout, or retry",
-                   reason::kNoIdleConnection);
+  return Exhausted(
+      "no connection is idle and none can be opened at once; wait_timeout 0 does not queue: "
+      "give it a wait_timeout, or retry",
+      reason::kNoIdleConnection);
 }
 
 absl::Status PoolState::Exhausted(absl::string_view message, const char* reason) const {
@@ -288,7 +294,8 @@ absl::Status PoolState::Exhausted(absl::string_view message, const char* reason)
 PoolState::Slot& PoolState::At(SlotRef ref) {
   PGLESSOR_CHECK(ref.position < slots_.size(), "a slot is named by whoever has it");
   Slot& slot = slots_[ref.position];
-  PGLESSOR_CHECK(slot.taken && slot.index == ref.index, "a slot is freed only by its own connection");
+  PGLESSOR_CHECK(slot.taken && slot.index == ref.index,
+                 "a slot is freed only by its own connection");
   return slot;
 }
 

@@ -1,7 +1,8 @@
 // The acquires that wait for one pool, in the order in which they will be served. Plain state.
 //
-// Fair here means: first come, first served. An entry leaves by being served, by its deadline, or because
-// its caller has gone; where it goes back (its connection turned out to be dead), it takes its old place.
+// Fair here means: first come, first served. An entry leaves by being served, by its deadline, or
+// because its caller has gone; where it goes back (its connection turned out to be dead), it takes
+// its old place.
 //
 // Cost: O(log n) for everything but the front, which is O(1).
 #pragma once
@@ -14,6 +15,7 @@
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/statusor.h"
+
 #include "server/core/clock.h"
 #include "server/core/grant.h"
 #include "server/core/ids.h"

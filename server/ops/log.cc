@@ -2,12 +2,11 @@
 
 #include <unistd.h>
 
-#include <nlohmann/json.hpp>
-
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include <nlohmann/json.hpp>
 
 namespace pglessor::ops {
 namespace {
@@ -28,12 +27,11 @@ const char* NameOf(LogLevel level) {
 
 }  // namespace
 
-std::string FormatLogLine(LogFormat format, absl::string_view time, LogLevel level, absl::string_view message,
-                          Log::Fields fields) {
+std::string FormatLogLine(LogFormat format, absl::string_view time, LogLevel level,
+                          absl::string_view message, Log::Fields fields) {
   if (format == LogFormat::kJson) {
-    nlohmann::ordered_json line = {{"time", std::string(time)},
-                                   {"level", NameOf(level)},
-                                   {"message", std::string(message)}};
+    nlohmann::ordered_json line = {
+        {"time", std::string(time)}, {"level", NameOf(level)}, {"message", std::string(message)}};
     for (const auto& [key, value] : fields) line[std::string(key)] = std::string(value);
     // What is not UTF-8 is replaced, not thrown about.
     return line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
@@ -50,7 +48,8 @@ void Log::Write(LogLevel level, absl::string_view message, Fields fields) const 
   const std::string time =
       absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", absl::Now(), absl::UTCTimeZone());
   const std::string line = FormatLogLine(format_, time, level, message, fields) + "\n";
-  // One write, so that lines of several threads do not mix. If stderr is gone there is nobody to tell.
+  // One write, so that lines of several threads do not mix. If stderr is gone there is nobody to
+  // tell.
   [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, line.data(), line.size());
 }
 

@@ -23,6 +23,7 @@ constexpr core::Duration kQuietTimeout = milliseconds(500);  // an ended one's i
 constexpr core::Duration kCleanTimeout = milliseconds(500);
 constexpr core::Duration kStuckTimeout = milliseconds(500);
 constexpr size_t kMaxNotices = 100;
+constexpr Oid kByteaOid = 17;
 
 absl::Status GatewayNeeded() {
   return core::MakeError(
@@ -311,12 +312,26 @@ void Session::TellRow(const PGresult& result) {
     const int column = static_cast<int>(i);
     if (PQgetisnull(&result, 0, column) != 0) {
       row_[i] = std::nullopt;
+    } else if (PQftype(&result, column) == kByteaOid) {
+      row_[i] = Bytes(PQgetvalue(&result, 0, column));
     } else {
       row_[i] = absl::string_view(PQgetvalue(&result, 0, column),
                                   static_cast<size_t>(PQgetlength(&result, 0, column)));
     }
   }
-  if (running_->sink->OnRow(row_) == core::StatementSink::Flow::kPause) backend_->Pause();
+  const auto flow = running_->sink->OnRow(row_);
+  row_bytes_.clear();
+  if (flow == core::StatementSink::Flow::kPause) backend_->Pause();
+}
+
+absl::string_view Session::Bytes(const char* text) {
+  // In either of bytea_output's formats: the holder may have set it.
+  size_t size = 0;
+  unsigned char* const bytes = PQunescapeBytea(reinterpret_cast<const unsigned char*>(text), &size);
+  PGLESSOR_CHECK(bytes != nullptr, "there is memory for a value");
+  row_bytes_.emplace_back(reinterpret_cast<const char*>(bytes), size);
+  PQfreemem(bytes);
+  return row_bytes_.back();
 }
 
 void Session::OnStatementResult(const PGresult& result) {

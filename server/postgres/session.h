@@ -19,6 +19,7 @@
 
 #include <array>
 #include <atomic>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
@@ -98,6 +99,7 @@ class Session : public core::Connection,
 
   void TellColumns(const PGresult& result);
   void TellRow(const PGresult& result);
+  absl::string_view Bytes(const char* text);
   void OnStatementResult(const PGresult& result);
   void OnResult(const PGresult& result) override;
   void OnReady() override;
@@ -123,6 +125,8 @@ class Session : public core::Connection,
   absl::Status cleaning_error_;
   std::optional<executor::EventLoop::TimerId> clean_timer_;
   std::vector<core::Field> row_;  // one row's fields, kept to be used again
+  std::deque<std::string>
+      row_bytes_;  // those of them that are decoded; references to them stay valid
 };
 
 }  // namespace pglessor::postgres

@@ -1,11 +1,12 @@
-// RPCs on one completion queue: what a unary call, a stream of answers, and a refusal have in common.
+// RPCs on one completion queue: what a unary call, a stream of answers, and a refusal have in
+// common.
 //
-// One thread waits on the queue. A call that waits for a lease or a statement is an object and no thread;
-// whoever has its answer, on whatever thread, finishes it.
+// One thread waits on the queue. A call that waits for a lease or a statement is an object and no
+// thread; whoever has its answer, on whatever thread, finishes it.
 //
-// A call's life: it listens for a request; one comes, another call is put in its place to listen, the
-// handler runs; somebody finishes it; gRPC tells that it is done (answered, or the caller has gone). Its
-// operations each hold a reference, so it lives as long as any is under way.
+// A call's life: it listens for a request; one comes, another call is put in its place to listen,
+// the handler runs; somebody finishes it; gRPC tells that it is done (answered, or the caller has
+// gone). Its operations each hold a reference, so it lives as long as any is under way.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -24,7 +25,8 @@ class Event {
   virtual void Happened(bool ok) = 0;
 };
 
-// The queue, how many calls are under way, and how many objects there are: those, and the ones that listen.
+// The queue, how many calls are under way, and how many objects there are: those, and the ones that
+// listen.
 struct CallQueue {
   std::unique_ptr<grpc::ServerCompletionQueue> queue;
   std::atomic<int32_t> open_calls{0};
@@ -125,7 +127,9 @@ class UnaryCall : public Call {
  public:
   using Responder = grpc::ServerAsyncResponseWriter<Response>;
   struct Method {
-    std::function<void(grpc::ServerContext*, Request*, Responder*, grpc::ServerCompletionQueue*, void*)> listen;
+    std::function<void(grpc::ServerContext*, Request*, Responder*, grpc::ServerCompletionQueue*,
+                       void*)>
+        listen;
     std::function<void(std::shared_ptr<UnaryCall>)> handle;
   };
 
@@ -142,7 +146,9 @@ class UnaryCall : public Call {
   // Told on the queue's thread when the call is over. To be set before the handler returns.
   void WhenDone(std::function<void(bool delivered)> done) { when_done_ = std::move(done); }
 
-  void Finish(const Response& response) { responder_.Finish(response, grpc::Status::OK, FinishTag()); }
+  void Finish(const Response& response) {
+    responder_.Finish(response, grpc::Status::OK, FinishTag());
+  }
   void Fail(const grpc::Status& status) { responder_.FinishWithError(status, FinishTag()); }
 
  protected:
@@ -181,7 +187,9 @@ class RefusedStream : public Call {
   }
 
  protected:
-  void Listen(void* tag) override { method_.listen(&context(), &stream_, queue().queue.get(), tag); }
+  void Listen(void* tag) override {
+    method_.listen(&context(), &stream_, queue().queue.get(), tag);
+  }
   void ListenAgain() override { Serve(queue(), method_); }
   void OnRequest() override { stream_.Finish(method_.why, FinishTag()); }
   void OnDone(bool) override {}

@@ -6,6 +6,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+
 #include "server/core/check.h"
 #include "server/core/error.h"
 
@@ -32,9 +33,8 @@ constexpr char kDefaultTenant[] = "default";
 bool IsTenant(const std::string& name) {
   const auto alphanumeric = [](char c) { return absl::ascii_islower(c) || absl::ascii_isdigit(c); };
   return !name.empty() && name.size() <= kMaxTenant && alphanumeric(name[0]) &&
-         std::all_of(name.begin(), name.end(), [&](char c) {
-           return alphanumeric(c) || c == '.' || c == '_' || c == '-';
-         });
+         std::all_of(name.begin(), name.end(),
+                     [&](char c) { return alphanumeric(c) || c == '.' || c == '_' || c == '-'; });
 }
 
 bool IsUuid(const std::string& text) {
@@ -55,7 +55,8 @@ absl::Status CheckTags(const google::protobuf::Map<std::string, std::string>& ta
       return FieldInvalid("tags", absl::StrCat("expected keys of 1 to ", kMaxTagKey, " bytes"));
     }
     if (value.size() > kMaxTagValue) {
-      return FieldInvalid("tags", absl::StrCat("expected values of at most ", kMaxTagValue, " bytes"));
+      return FieldInvalid("tags",
+                          absl::StrCat("expected values of at most ", kMaxTagValue, " bytes"));
     }
   }
   return absl::OkStatus();
@@ -112,7 +113,9 @@ v1::ConnectionState EnumOf(core::SlotState state) {
 }
 
 void SetCounters(const core::PoolCounters& from, v1::Counters& to) {
-  const auto ended = [&](core::EndReason reason) { return from.ended[static_cast<size_t>(reason)]; };
+  const auto ended = [&](core::EndReason reason) {
+    return from.ended[static_cast<size_t>(reason)];
+  };
   to.set_acquires_requested(from.acquires_requested);
   to.set_granted(from.granted);
   to.set_timed_out(from.timed_out);
@@ -130,8 +133,8 @@ void SetCounters(const core::PoolCounters& from, v1::Counters& to) {
   to.set_opens_failed(from.opens_failed);
 }
 
-void SetConnection(const core::PoolView& pool, const core::PoolView::Row& from, const core::Lessor& lessor,
-                   v1::ConnectionStats& to) {
+void SetConnection(const core::PoolView& pool, const core::PoolView::Row& from,
+                   const core::Lessor& lessor, v1::ConnectionStats& to) {
   to.set_id(from.id);
   to.set_state(EnumOf(from.slot.state));
   to.set_in_use(from.slot.state == core::SlotState::kInUse);
@@ -168,14 +171,16 @@ google::protobuf::Timestamp ToProto(core::WallTime time) {
   return proto;
 }
 
-absl::StatusOr<core::Duration> FromProto(const google::protobuf::Duration& span, const char* field) {
+absl::StatusOr<core::Duration> FromProto(const google::protobuf::Duration& span,
+                                         const char* field) {
   if (span.nanos() < 0 || span.nanos() >= kNanosPerSecond || span.seconds() < 0 ||
       span.seconds() > kMaxSeconds) {
-    return FieldInvalid(field,
-                        absl::StrCat("expected a duration of zero or more, with seconds up to ", kMaxSeconds,
-                                     " and nanos from 0 to 999999999"));
+    return FieldInvalid(
+        field, absl::StrCat("expected a duration of zero or more, with seconds up to ", kMaxSeconds,
+                            " and nanos from 0 to 999999999"));
   }
-  if (span.seconds() >= core::Duration::max().count() / kNanosPerSecond) return core::Duration::max();
+  if (span.seconds() >= core::Duration::max().count() / kNanosPerSecond)
+    return core::Duration::max();
   return seconds(span.seconds()) + nanoseconds(span.nanos());
 }
 
@@ -227,7 +232,8 @@ absl::StatusOr<core::AcquireRequest> FromProto(const v1::AcquireRequest& request
   if (absl::Status tags = CheckTags(request.tags()); !tags.ok()) return tags;
   acquire.tags.insert(request.tags().begin(), request.tags().end());
   if (!request.request_id().empty() && !IsUuid(request.request_id())) {
-    return FieldInvalid("request_id", "expected a UUID, such as 7f1c0e52-9f0a-4b1e-8b53-2f4a4c1de001");
+    return FieldInvalid("request_id",
+                        "expected a UUID, such as 7f1c0e52-9f0a-4b1e-8b53-2f4a4c1de001");
   }
   return acquire;
 }
@@ -240,7 +246,8 @@ absl::StatusOr<core::Disposition> FromProto(v1::Disposition disposition) {
     case v1::DISPOSITION_DISCARD:
       return core::Disposition::kDiscard;
     default:
-      return FieldInvalid("disposition", "expected DISPOSITION_RETURN (1) or DISPOSITION_DISCARD (2)");
+      return FieldInvalid("disposition",
+                          "expected DISPOSITION_RETURN (1) or DISPOSITION_DISCARD (2)");
   }
 }
 
@@ -273,7 +280,8 @@ v1::Lease ToProto(const core::LeaseView& lease, const core::Lessor& lessor) {
   return proto;
 }
 
-v1::PoolStats ToProto(const core::PoolView& pool, const core::Lessor& lessor, bool omit_connections) {
+v1::PoolStats ToProto(const core::PoolView& pool, const core::Lessor& lessor,
+                      bool omit_connections) {
   const core::PoolSnapshot& snapshot = pool.snapshot;
   v1::PoolStats proto;
   proto.set_pool(pool.options.name);
@@ -288,6 +296,7 @@ v1::PoolStats ToProto(const core::PoolView& pool, const core::Lessor& lessor, bo
   proto.set_min_connections(pool.options.min_connections);
   proto.set_max_connections(pool.options.max_connections);
   *proto.mutable_uptime() = ToProto(pool.uptime);
+  proto.set_breaker(v1::BREAKER_STATE_CLOSED);  // there is none yet that could open
   SetCounters(snapshot.counters, *proto.mutable_counters());
   *proto.mutable_oldest_wait() = ToProto(snapshot.oldest_wait);
   if (omit_connections) return proto;

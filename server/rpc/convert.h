@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "google/protobuf/duration.pb.h"
 #include "google/protobuf/timestamp.pb.h"
+
 #include "pglessor/v1/lease.pb.h"
 #include "pglessor/v1/lease_service.pb.h"
 #include "pglessor/v1/stats.pb.h"
@@ -21,7 +22,8 @@ namespace pglessor::rpc {
 google::protobuf::Duration ToProto(core::Duration span);
 google::protobuf::Timestamp ToProto(core::WallTime time);
 
-// A normalised duration, zero or more; what is too long to count in nanoseconds is as long as can be.
+// A normalised duration, zero or more; what is too long to count in nanoseconds is as long as can
+// be.
 absl::StatusOr<core::Duration> FromProto(const google::protobuf::Duration& span, const char* field);
 
 // A ttl: as above, and not zero.
@@ -36,6 +38,7 @@ absl::Status CheckReason(const std::string& reason);
 
 v1::Lease ToProto(const core::LeaseView& lease, const core::Lessor& lessor);
 
-v1::PoolStats ToProto(const core::PoolView& pool, const core::Lessor& lessor, bool omit_connections);
+v1::PoolStats ToProto(const core::PoolView& pool, const core::Lessor& lessor,
+                      bool omit_connections);
 
 }  // namespace pglessor::rpc

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+
 #include "server/core/error.h"
 #include "server/rpc/status.h"
 #include "server/rpc/values.h"
@@ -45,9 +46,8 @@ absl::Status ExecuteCall::Begin() {
   batch_rows_ = request_.batch_rows() > 0 ? request_.batch_rows() : kDefaultBatchRows;
   const absl::StatusOr<core::LeaseCounter> lease = method_.lessor.Prove(request_.lease_token());
   if (!lease.ok()) return lease.status();
-  absl::StatusOr<core::Lessor::Running> running =
-      method_.lessor.Execute(*lease, *std::move(statement),
-                             std::static_pointer_cast<ExecuteCall>(shared_from_this()));
+  absl::StatusOr<core::Lessor::Running> running = method_.lessor.Execute(
+      *lease, *std::move(statement), std::static_pointer_cast<ExecuteCall>(shared_from_this()));
   if (!running.ok()) return running.status();
   bool abandoned = false;
   {

@@ -51,7 +51,8 @@ class LeaseServiceImpl : public Service {
       call->Fail(ToGrpc(request.status()));
       return;
     }
-    // Whether the caller goes or the lease comes first is decided here, once: kWaiting, kGone, or the lease.
+    // Whether the caller goes or the lease comes first is decided here, once: kWaiting, kGone, or
+    // the lease.
     auto outcome = std::make_shared<std::atomic<uint64_t>>(kWaiting);
     auto ticket = std::make_shared<core::Lessor::Ticket>();
     call->WhenDone([this, outcome, ticket](bool delivered) {
@@ -87,17 +88,17 @@ class LeaseServiceImpl : public Service {
       return;
     }
     lessor_->Release(*lease, *disposition,
-                    [this, call](const absl::StatusOr<core::Lessor::Released>& released) {
-                      if (!released.ok()) {
-                        call->Fail(ToGrpc(released.status()));
-                        return;
-                      }
-                      v1::ReleaseResponse response;
-                      *response.mutable_lease() = ToProto(released->lease, *lessor_);
-                      response.set_already_released(released->already_released);
-                      response.set_rolled_back(released->rolled_back);
-                      call->Finish(response);
-                    });
+                     [this, call](const absl::StatusOr<core::Lessor::Released>& released) {
+                       if (!released.ok()) {
+                         call->Fail(ToGrpc(released.status()));
+                         return;
+                       }
+                       v1::ReleaseResponse response;
+                       *response.mutable_lease() = ToProto(released->lease, *lessor_);
+                       response.set_already_released(released->already_released);
+                       response.set_rolled_back(released->rolled_back);
+                       call->Finish(response);
+                     });
   }
 
   void Renew(const std::shared_ptr<RenewCall>& call) {
@@ -140,19 +141,19 @@ class LeaseServiceImpl : public Service {
       return;
     }
     lessor_->Expire(*lease, by_holder ? core::EndReason::kExpired : core::EndReason::kRevoked,
-                   [this, call](const absl::StatusOr<core::Lessor::Expired>& expired) {
-                     if (!expired.ok()) {
-                       call->Fail(ToGrpc(expired.status()));
-                       return;
-                     }
-                     v1::ExpireResponse response;
-                     if (expired->ended) {
-                       response.set_leases_ended(1);
-                       response.add_lease_ids(
-                           core::FormatLeaseId(lessor_->IdOf(expired->lease.grant.counter)));
-                     }
-                     call->Finish(response);
-                   });
+                    [this, call](const absl::StatusOr<core::Lessor::Expired>& expired) {
+                      if (!expired.ok()) {
+                        call->Fail(ToGrpc(expired.status()));
+                        return;
+                      }
+                      v1::ExpireResponse response;
+                      if (expired->ended) {
+                        response.set_leases_ended(1);
+                        response.add_lease_ids(
+                            core::FormatLeaseId(lessor_->IdOf(expired->lease.grant.counter)));
+                      }
+                      call->Finish(response);
+                    });
   }
 
   absl::StatusOr<core::LeaseCounter> ExpireSubject(const v1::ExpireRequest& request) const {
@@ -175,7 +176,8 @@ class LeaseServiceImpl : public Service {
   }
 
   void Stats(const std::shared_ptr<StatsCall>& call) {
-    const absl::StatusOr<std::vector<core::PoolView>> pools = lessor_->Stats(call->request().pool());
+    const absl::StatusOr<std::vector<core::PoolView>> pools =
+        lessor_->Stats(call->request().pool());
     if (!pools.ok()) {
       call->Fail(ToGrpc(pools.status()));
       return;

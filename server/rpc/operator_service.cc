@@ -52,7 +52,8 @@ class OperatorServiceImpl : public Service {
    protected:
     void Listen(void* tag) override {
       auto* const completion = queue().queue.get();
-      method_.async.RequestWatchEvents(&context(), &request_, &writer_, completion, completion, tag);
+      method_.async.RequestWatchEvents(&context(), &request_, &writer_, completion, completion,
+                                       tag);
     }
     void ListenAgain() override { Serve(queue(), method_); }
     void OnRequest() override { writer_.Finish(ToGrpc(NotBuiltYet("WatchEvents")), FinishTag()); }
@@ -66,14 +67,14 @@ class OperatorServiceImpl : public Service {
 
   v1::OperatorService::AsyncService async_;
 
-  const ListLeases::Method list_leases_ =
-      NotBuilt<v1::ListLeasesRequest, v1::ListLeasesResponse>(
-          "ListLeases", [this](auto* context, auto* request, auto* responder, auto* queue, void* tag) {
-            async_.RequestListLeases(context, request, responder, queue, queue, tag);
-          });
+  const ListLeases::Method list_leases_ = NotBuilt<v1::ListLeasesRequest, v1::ListLeasesResponse>(
+      "ListLeases", [this](auto* context, auto* request, auto* responder, auto* queue, void* tag) {
+        async_.RequestListLeases(context, request, responder, queue, queue, tag);
+      });
   const ListConnections::Method list_connections_ =
       NotBuilt<v1::ListConnectionsRequest, v1::ListConnectionsResponse>(
-          "ListConnections", [this](auto* context, auto* request, auto* responder, auto* queue, void* tag) {
+          "ListConnections",
+          [this](auto* context, auto* request, auto* responder, auto* queue, void* tag) {
             async_.RequestListConnections(context, request, responder, queue, queue, tag);
           });
   const PausePool::Method pause_pool_ = NotBuilt<v1::PausePoolRequest, v1::PausePoolResponse>(
@@ -92,10 +93,12 @@ class OperatorServiceImpl : public Service {
       "Drain", [this](auto* context, auto* request, auto* responder, auto* queue, void* tag) {
         async_.RequestDrain(context, request, responder, queue, queue, tag);
       });
-  const InjectFault::Method inject_fault_ = NotBuilt<v1::InjectFaultRequest, v1::InjectFaultResponse>(
-      "InjectFault", [this](auto* context, auto* request, auto* responder, auto* queue, void* tag) {
-        async_.RequestInjectFault(context, request, responder, queue, queue, tag);
-      });
+  const InjectFault::Method inject_fault_ =
+      NotBuilt<v1::InjectFaultRequest, v1::InjectFaultResponse>(
+          "InjectFault",
+          [this](auto* context, auto* request, auto* responder, auto* queue, void* tag) {
+            async_.RequestInjectFault(context, request, responder, queue, queue, tag);
+          });
   const WatchEvents::Method watch_events_{async_};
 };
 

@@ -28,11 +28,10 @@ class SqlServiceImpl : public Service {
  private:
   v1::SqlService::AsyncService async_;
   std::optional<ExecuteCall::Method> execute_;  // set by Serve
-  const SessionCall::Method session_{
-      [this](auto* context, auto* stream, auto* queue, void* tag) {
-        async_.RequestSession(context, stream, queue, queue, tag);
-      },
-      ToGrpc(NotBuiltYet("Session"))};
+  const SessionCall::Method session_{[this](auto* context, auto* stream, auto* queue, void* tag) {
+                                       async_.RequestSession(context, stream, queue, queue, tag);
+                                     },
+                                     ToGrpc(NotBuiltYet("Session"))};
 };
 
 }  // namespace

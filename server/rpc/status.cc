@@ -3,6 +3,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+
 #include "pglessor/v1/error_details.pb.h"
 #include "server/core/error.h"
 #include "server/rpc/convert.h"

@@ -7,6 +7,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+
 #include "tests/support/status_matchers.h"
 
 namespace pglessor::core {
@@ -52,10 +53,11 @@ TEST(Error, CarriesNothingWhereNothingWasGiven) {
 }
 
 TEST(Error, TakesAnyBytesInItsTexts) {
-  for (const std::string text : {std::string(), std::string(":"), std::string("3:abc"), std::string("\0\xff", 2),
-                                 std::string(100'000, 'x')}) {
-    const auto detail = DetailOf(MakeError(absl::StatusCode::kInternal, "why",
-                                           {.reason = text, .metadata = {{text, text}}, .quotas = {{text, text}}}));
+  for (const std::string& text : {std::string(), std::string(":"), std::string("3:abc"),
+                                  std::string("\0\xff", 2), std::string(100'000, 'x')}) {
+    const auto detail =
+        DetailOf(MakeError(absl::StatusCode::kInternal, "why",
+                           {.reason = text, .metadata = {{text, text}}, .quotas = {{text, text}}}));
     ASSERT_TRUE(detail.has_value());
     EXPECT_EQ(detail->reason, text);
     EXPECT_THAT(detail->metadata, ElementsAre(Pair(text, text)));
@@ -64,8 +66,8 @@ TEST(Error, TakesAnyBytesInItsTexts) {
 }
 
 TEST(Error, TellsRetryNowFromNoRetryTime) {
-  const auto detail = DetailOf(
-      MakeError(absl::StatusCode::kUnavailable, "why", {.reason = "WORD", .retry_after = Duration::zero()}));
+  const auto detail = DetailOf(MakeError(absl::StatusCode::kUnavailable, "why",
+                                         {.reason = "WORD", .retry_after = Duration::zero()}));
   EXPECT_THAT(detail->retry_after, Optional(Duration::zero()));
 }
 

@@ -42,23 +42,23 @@ TEST(LeaseId, RefusesWhateverItWouldNotWrite) {
            "a",
            "a-1",
            "a-00000000deadbeef",
-           "-00000000deadbeef-42",             // no name
-           "a--42",                            // no boot
-           "a-00000000deadbeef-",              // no counter
-           "a-00000000deadbeef--42",           // a sign
-           "a-00000000deadbeef-+42",           //
-           "a-00000000deadbeef-042",           // a leading zero
-           "a-00000000deadbeef- 42",           // a blank
-           "a-00000000deadbeef-42 ",           //
-           "a-00000000deadbeef-42\n",          //
-           "a-00000000deadbeef-4x",            //
+           "-00000000deadbeef-42",                     // no name
+           "a--42",                                    // no boot
+           "a-00000000deadbeef-",                      // no counter
+           "a-00000000deadbeef--42",                   // a sign
+           "a-00000000deadbeef-+42",                   //
+           "a-00000000deadbeef-042",                   // a leading zero
+           "a-00000000deadbeef- 42",                   // a blank
+           "a-00000000deadbeef-42 ",                   //
+           "a-00000000deadbeef-42\n",                  //
+           "a-00000000deadbeef-4x",                    //
            "a-00000000deadbeef-18446744073709551616",  // 2^64
-           "a-00000000DEADBEEF-42",            // upper case
-           "a-deadbeef-42",                    // too short
-           "a-0x000000deadbeef-42",            //
-           "a-000000000deadbeef-42",           // too long
-           "a-1ffffffffffffffff-42",           // 2^64 and more
-           "a-g0000000deadbeef-42",            //
+           "a-00000000DEADBEEF-42",                    // upper case
+           "a-deadbeef-42",                            // too short
+           "a-0x000000deadbeef-42",                    //
+           "a-000000000deadbeef-42",                   // too long
+           "a-1ffffffffffffffff-42",                   // 2^64 and more
+           "a-g0000000deadbeef-42",                    //
        }) {
     EXPECT_THAT(ParseLeaseId(text), Eq(std::nullopt)) << '"' << text << '"';
   }

@@ -9,6 +9,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+
 #include "tests/support/fake_clock.h"
 #include "tests/support/fake_connection.h"
 #include "tests/support/manual_executor.h"
@@ -54,8 +55,8 @@ class LeaseTableTest : public testing::Test {
 
   test::FakeClock clock_;
   test::ManualExecutor executor_{clock_};
-  std::shared_ptr<test::FakeConnection> connection_ =
-      std::make_shared<test::FakeConnection>(executor_, 1, [] {}, [] {});
+  std::shared_ptr<test::FakeConnection> connection_ = std::make_shared<test::FakeConnection>(
+      executor_, 1, [] {}, [] {});
   LeaseTable table_{clock_, {.ended_retention = 60s, .max_ended = 3}};
   std::vector<LeaseTable::Ended> told_;
 };
@@ -74,7 +75,8 @@ TEST_F(LeaseTableTest, KnowsNoLeaseThatIsNotThere) {
   EXPECT_THAT(table_.TakePermit({1}), HasReason("LEASE_NOT_FOUND"));
   EXPECT_THAT(table_.Renew({1}, 1s), HasReason("LEASE_NOT_FOUND"));
   bool called = false;
-  const auto end = table_.End({1}, EndReason::kReleased, [&](const LeaseTable::Ended&) { called = true; });
+  const auto end =
+      table_.End({1}, EndReason::kReleased, [&](const LeaseTable::Ended&) { called = true; });
   EXPECT_THAT(end, StatusIs(absl::StatusCode::kNotFound));
   EXPECT_THAT(end, HasReason("LEASE_NOT_FOUND"));
   EXPECT_FALSE(called);
@@ -251,7 +253,8 @@ TEST_F(LeaseTableTest, CountsTheRetentionFromTheFence) {
   End(1, EndReason::kReleased);
   clock_.Advance(10min);
   table_.ForgetOld();
-  EXPECT_EQ(table_.View({1})->state, LeaseState::kEnding) << "a lease is not forgotten while it is ending";
+  EXPECT_EQ(table_.View({1})->state, LeaseState::kEnding)
+      << "a lease is not forgotten while it is ending";
   table_.Fenced({1}, {});
   table_.ForgetOld();
   EXPECT_TRUE(table_.View({1}).has_value());

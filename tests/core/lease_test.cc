@@ -7,6 +7,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+
 #include "server/core/error.h"
 #include "tests/support/status_matchers.h"
 
@@ -31,9 +32,9 @@ Lease NewLease() {
   return Lease(grant);
 }
 
-constexpr EndReason kAllReasons[] = {EndReason::kReleased,       EndReason::kExpired, EndReason::kRevoked,
-                                     EndReason::kPoolReset,      EndReason::kConnectionLost,
-                                     EndReason::kDrained,        EndReason::kUnclaimed};
+constexpr EndReason kAllReasons[] = {
+    EndReason::kReleased,       EndReason::kExpired, EndReason::kRevoked,  EndReason::kPoolReset,
+    EndReason::kConnectionLost, EndReason::kDrained, EndReason::kUnclaimed};
 
 TEST(Lease, IsActiveFromItsGrant) {
   const Lease lease = NewLease();
@@ -81,7 +82,8 @@ TEST(Lease, RenewalAndExpiryNeverBothWin) {
       bool renewed = renew_first && lease.Renew(now, std::nullopt, kFar).ok();
       const bool expired = !lease.Alive(now) && lease.End(now, EndReason::kExpired);
       renewed = renewed || lease.Renew(now, std::nullopt, kFar).ok();
-      EXPECT_NE(renewed, expired) << offset.count() << (renew_first ? " renew first" : " expiry first");
+      EXPECT_NE(renewed, expired) << offset.count()
+                                  << (renew_first ? " renew first" : " expiry first");
     }
   }
 }
@@ -213,8 +215,8 @@ TEST(LeaseDeathTest, IsFencedOnceAndOnlyAfterItsEnd) {
 
 TEST(EndedError, HasEachReasonsOwnWord) {
   const std::vector<std::pair<EndReason, std::string>> words = {
-      {EndReason::kReleased, "LEASE_RELEASED"},   {EndReason::kExpired, "LEASE_EXPIRED"},
-      {EndReason::kRevoked, "LEASE_REVOKED"},     {EndReason::kPoolReset, "POOL_RESET"},
+      {EndReason::kReleased, "LEASE_RELEASED"},        {EndReason::kExpired, "LEASE_EXPIRED"},
+      {EndReason::kRevoked, "LEASE_REVOKED"},          {EndReason::kPoolReset, "POOL_RESET"},
       {EndReason::kConnectionLost, "CONNECTION_LOST"}, {EndReason::kDrained, "LEASE_DRAINED"},
       {EndReason::kUnclaimed, "LEASE_UNCLAIMED"}};
   for (const auto& [reason, word] : words) {

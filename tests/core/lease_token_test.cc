@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+
 #include "tests/support/toy_token_key.h"
 
 namespace pglessor::core {
@@ -38,7 +39,8 @@ TEST(LeaseToken, ReadsBackWhatItWrote) {
 }
 
 TEST(LeaseToken, ReadsBackEmptyAndStrangeTexts) {
-  for (const std::string text : {std::string(), std::string("\0\n\xff", 3), std::string(300, 'x')}) {
+  for (const std::string& text :
+       {std::string(), std::string("\0\n\xff", 3), std::string(300, 'x')}) {
     TokenClaims claims = kClaims;
     claims.tenant = text;
     claims.server_address = text;
@@ -117,7 +119,8 @@ TEST(LeaseToken, IsRefusedWithAnythingAroundIt) {
       EXPECT_THAT(DecodeLeaseToken(token + extra, kKey), Eq(std::nullopt)) << '"' << extra << '"';
       EXPECT_THAT(DecodeLeaseToken(extra + token, kKey), Eq(std::nullopt)) << '"' << extra << '"';
     }
-    EXPECT_THAT(DecodeLeaseToken(token.substr(0, 9) + "\n" + token.substr(9), kKey), Eq(std::nullopt));
+    EXPECT_THAT(DecodeLeaseToken(token.substr(0, 9) + "\n" + token.substr(9), kKey),
+                Eq(std::nullopt));
     EXPECT_THAT(DecodeLeaseToken(token + std::string(1, '\0'), kKey), Eq(std::nullopt));
   }
 }

@@ -4,12 +4,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "gtest/gtest.h"
+
 #include "server/core/lessor.h"
 #include "tests/support/answer.h"
 #include "tests/support/fake_clock.h"
@@ -26,6 +28,27 @@ class LessorTest : public testing::Test {
   using AcquireAnswer = test::Answer<absl::StatusOr<LeaseView>>;
   using ReleaseAnswer = test::Answer<absl::StatusOr<Lessor::Released>>;
   using ExpireAnswer = test::Answer<absl::StatusOr<Lessor::Expired>>;
+
+  static AcquireRequest WithTtl(std::optional<Duration> ttl) {
+    AcquireRequest request;
+    request.ttl = ttl;
+    return request;
+  }
+  static AcquireRequest WithWait(Duration wait) {
+    AcquireRequest request;
+    request.wait = wait;
+    return request;
+  }
+  static AcquireRequest OfPool(const std::string& pool) {
+    AcquireRequest request;
+    request.pool = pool;
+    return request;
+  }
+  static Statement Sql(const std::string& sql) {
+    Statement statement;
+    statement.sql = sql;
+    return statement;
+  }
 
   // With the minimum open and a fencing block there.
   void StartPool(const PoolOptions& options) {
@@ -67,7 +90,7 @@ class LessorTest : public testing::Test {
   // Its sink, which has ended unless the connection holds statements.
   std::shared_ptr<test::RecordingSink> Execute(LeaseCounter lease, const std::string& sql) {
     auto sink = std::make_shared<test::RecordingSink>();
-    const auto running = lessor_->Execute(lease, {.sql = sql}, sink);
+    const auto running = lessor_->Execute(lease, Sql(sql), sink);
     EXPECT_TRUE(running.ok()) << running.status();
     executor_.RunDue();
     return sink;
@@ -81,9 +104,7 @@ class LessorTest : public testing::Test {
   PoolSnapshot Snapshot() { return View().snapshot; }
   int32_t In(SlotState state) { return Snapshot().in(state); }
   int32_t InUse() { return In(SlotState::kInUse); }
-  int64_t Ended(EndReason reason) {
-    return Snapshot().counters.ended[static_cast<size_t>(reason)];
-  }
+  int64_t Ended(EndReason reason) { return Snapshot().counters.ended[static_cast<size_t>(reason)]; }
 
   void TearDown() override {
     if (const auto pools = lessor_->Stats(""); !pools->empty()) ExpectSums(pools->front());

@@ -1,7 +1,7 @@
 // What must hold of an OrderedMap whoever writes meanwhile; run by one thread and by many.
 //
-// Even keys stay throughout, odd ones come and go, each by one writer alone. A value knows its key, and its
-// two halves are equal unless somebody saw it half written.
+// Even keys stay throughout, odd ones come and go, each by one writer alone. A value knows its key,
+// and its two halves are equal unless somebody saw it half written.
 #pragma once
 
 #include <cstddef>
@@ -11,6 +11,7 @@
 #include <set>
 
 #include "gtest/gtest.h"
+
 #include "server/core/ids.h"
 #include "server/core/ordered_map.h"
 
@@ -77,14 +78,14 @@ class OrderedMapChecker {
     std::optional<LeaseCounter> after;
     if (random() % 4 != 0) after = LeaseCounter{random() % kKeys};
     const size_t limit = random() % 3 == 0 ? SIZE_MAX : random() % 50;
-    const auto page = map_.Page(after, limit, [](LeaseCounter, const Entry& entry) {
-      return std::optional<Entry>(entry);
-    });
+    const auto page = map_.Page(
+        after, limit, [](LeaseCounter, const Entry& entry) { return std::optional<Entry>(entry); });
     ASSERT_LE(page.size(), limit);
     uint64_t next = after ? after->value + 1 : 0;  // the least key that may come
     for (const auto& [key, entry] : page) {
       ASSERT_GE(key.value, next) << "out of order, or twice";
-      ASSERT_TRUE(key.value == next || (next % 2 == 1 && key.value == next + 1)) << next << " is missing";
+      ASSERT_TRUE(key.value == next || (next % 2 == 1 && key.value == next + 1))
+          << next << " is missing";
       ASSERT_EQ(entry.key, key.value);
       ASSERT_EQ(entry.left, entry.right);
       next = key.value + 1;

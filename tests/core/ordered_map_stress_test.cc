@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+
 #include "tests/core/ordered_map_checker.h"
 
 namespace pglessor::core {

@@ -10,6 +10,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+
 #include "server/core/ids.h"
 #include "tests/core/ordered_map_checker.h"
 

@@ -1,5 +1,5 @@
-// A PoolState with its world: what it asked for and has not got yet, what it gave and to whom. After every
-// operation the invariants of pool_state.h are checked.
+// A PoolState with its world: what it asked for and has not got yet, what it gave and to whom.
+// After every operation the invariants of pool_state.h are checked.
 #pragma once
 
 #include <cstdint>
@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+
 #include "server/core/pool_state.h"
 
 namespace pglessor::core {
@@ -93,6 +94,10 @@ class PoolStateDriver {
     Do([&](Actions& actions) { state_.Gone(now, slot, actions); });
   }
   void AddBlock(FencingSource::Block block) {
+    if (block.first >= tokens_end_) {
+      tokens_end_ = block.first + block.count;
+      tokens_left_ = block.count;
+    }
     Do([&](Actions& actions) { state_.AddFencingBlock(now, block, actions); });
   }
   void Tick() {
@@ -143,7 +148,7 @@ class PoolStateDriver {
   std::deque<SlotRef> closing;
   std::deque<SlotRef> cleaning;
   std::map<ConnectionIndex, SlotRef> slots;  // all that there ever were
-  std::set<ConnectionIndex> open;  // known to be there, in whatever state
+  std::set<ConnectionIndex> open;            // known to be there, in whatever state
   std::vector<std::pair<WaiterId, SlotGrant>> grants;
   std::vector<Refused> refusals;
   int blocks_asked = 0;
@@ -173,6 +178,7 @@ class PoolStateDriver {
       // Invariant 5.
       EXPECT_GT(grant.slot.fencing_token, last_token_);
       last_token_ = grant.slot.fencing_token;
+      EXPECT_GT(tokens_left_--, 0U) << "a token that no block had";
       EXPECT_TRUE(open.contains(grant.slot.slot.index)) << "a grant of what is not open";
       EXPECT_EQ(grant.slot.at, now);
       EXPECT_EQ(grant.slot.waited, now - grant.waiter.since);
@@ -200,10 +206,15 @@ class PoolStateDriver {
     EXPECT_EQ(s.in(SlotState::kOpening), static_cast<int32_t>(opening.size()));
     EXPECT_EQ(s.in(SlotState::kInUse), static_cast<int32_t>(held_.size()));
     EXPECT_EQ(s.in(SlotState::kCleaning), static_cast<int32_t>(cleaning.size()));
-    EXPECT_EQ(s.in(SlotState::kRetiring) + s.in(SlotState::kStuck), static_cast<int32_t>(closing.size()));
+    EXPECT_EQ(s.in(SlotState::kRetiring) + s.in(SlotState::kStuck),
+              static_cast<int32_t>(closing.size()));
     EXPECT_EQ(s.total, static_cast<int32_t>(open.size() + opening.size()));
     EXPECT_EQ(s.total, static_cast<int32_t>(s.slots.size()));
     EXPECT_LE(s.in(SlotState::kOpening), options_.max_concurrent_opens);
+    // L4: nobody waits beside an idle connection that he may have.
+    if (!waiting_.empty() && s.in(SlotState::kAvailable) > 0) {
+      EXPECT_EQ(tokens_left_, 0U) << "idle beside a waiter";
+    }
     // Invariant 2.
     EXPECT_EQ(c.acquires_requested, c.granted + c.timed_out + c.cancelled + c.rejected + s.waiting);
     EXPECT_EQ(c.timed_out + c.cancelled + c.rejected, static_cast<int64_t>(refusals.size()));
@@ -222,6 +233,8 @@ class PoolStateDriver {
   std::multiset<WaiterId> regretted_;
   std::map<ConnectionIndex, Actions::Grant> held_;
   FencingToken last_token_;
+  uint64_t tokens_end_ = 0;
+  uint64_t tokens_left_ = 0;
   ConnectionIndex last_opened_;
   bool newcomer_alone_ = true;
 };

@@ -5,6 +5,7 @@
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+
 #include "tests/core/pool_state_driver.h"
 #include "tests/support/status_matchers.h"
 

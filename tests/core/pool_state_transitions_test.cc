@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+
 #include "server/core/pool_state.h"
 #include "tests/core/pool_state_driver.h"
 
@@ -56,7 +57,9 @@ const std::vector<Step>& Steps() {
       {"Opened", [](auto& pool, SlotRef slot) { pool.Opened(slot); }, {{kOpening, kAvailable}}},
       {"OpenFailed", [](auto& pool, SlotRef slot) { pool.OpenFailed(slot); }, {{kOpening, {}}}},
       {"Return", [](auto& pool, SlotRef slot) { pool.Return(slot); }, {{kInUse, kAvailable}}},
-      {"BeginClean", [](auto& pool, SlotRef slot) { pool.BeginClean(slot); }, {{kInUse, kCleaning}}},
+      {"BeginClean",
+       [](auto& pool, SlotRef slot) { pool.BeginClean(slot); },
+       {{kInUse, kCleaning}}},
       {"Discard", [](auto& pool, SlotRef slot) { pool.Discard(slot); }, {{kInUse, kRetiring}}},
       {"Cleaned", [](auto& pool, SlotRef slot) { pool.Cleaned(slot); }, {{kCleaning, kAvailable}}},
       {"Retire", [](auto& pool, SlotRef slot) { pool.Retire(slot); }, {{kCleaning, kRetiring}}},
@@ -101,9 +104,9 @@ TEST(PoolStateTransitions, LeadWhereThePictureSays) {
 }
 
 TEST(PoolStateTransitions, CloseWhateverIsRetired) {
-  for (const auto& [name, from] : {std::pair("Discard", SlotState::kInUse),
-                                   std::pair("Retire", SlotState::kCleaning),
-                                   std::pair("Lost", SlotState::kAvailable)}) {
+  for (const auto& [name, from] :
+       {std::pair("Discard", SlotState::kInUse), std::pair("Retire", SlotState::kCleaning),
+        std::pair("Lost", SlotState::kAvailable)}) {
     PoolStateDriver pool(One());
     const SlotRef slot = Bring(pool, from);
     for (const Step& step : Steps()) {
@@ -122,8 +125,8 @@ TEST(PoolStateTransitionsDeathTest, AreNoOthers) {
       if (allowed) continue;
       PoolStateDriver pool(One());
       const SlotRef slot = Bring(pool, from);
-      EXPECT_DEATH(step.take(pool, slot), "invariant broken") << step.name << " from "
-                                                              << static_cast<int>(from);
+      EXPECT_DEATH(step.take(pool, slot), "invariant broken")
+          << step.name << " from " << static_cast<int>(from);
     }
   }
 }

@@ -3,6 +3,7 @@
 #include <chrono>
 
 #include "gtest/gtest.h"
+
 #include "tests/core/lessor_fixture.h"
 #include "tests/support/status_matchers.h"
 
@@ -20,7 +21,7 @@ class ReaperTest : public LessorTest {
 TEST_F(ReaperTest, EndsALeaseAtMostOneTickAfterItsExpiry) {
   StartPool({.min_connections = 1, .max_connections = 1});
   reaper_.Start();
-  const LeaseView lease = Granted(Acquire({.ttl = 1s}));
+  const LeaseView lease = Granted(Acquire(WithTtl(1s)));
   executor_.AdvanceBy(1s - 1ns);
   EXPECT_EQ(InUse(), 1);
   executor_.AdvanceBy(kReaperTick);
@@ -32,8 +33,8 @@ TEST_F(ReaperTest, EndsALeaseAtMostOneTickAfterItsExpiry) {
 TEST_F(ReaperTest, AnswersAWaiterAtMostOneTickAfterItsDeadline) {
   StartPool({.min_connections = 1, .max_connections = 1});
   reaper_.Start();
-  const LeaseView holder = Granted(Acquire({.ttl = 1h}));
-  const auto waiting = Acquire({.wait = 1s});
+  const LeaseView holder = Granted(Acquire(WithTtl(1h)));
+  const auto waiting = Acquire(WithWait(1s));
   executor_.AdvanceBy(1s - 1ns);
   EXPECT_FALSE(waiting.here());
   executor_.AdvanceBy(kReaperTick);
@@ -44,8 +45,8 @@ TEST_F(ReaperTest, AnswersAWaiterAtMostOneTickAfterItsDeadline) {
 TEST_F(ReaperTest, ServesTheNextWaiterFromAnExpiredLease) {
   StartPool({.min_connections = 1, .max_connections = 1});
   reaper_.Start();
-  const LeaseView holder = Granted(Acquire({.ttl = 1s}));
-  const auto waiting = Acquire({.wait = 10s});
+  const LeaseView holder = Granted(Acquire(WithTtl(1s)));
+  const auto waiting = Acquire(WithWait(10s));
   executor_.AdvanceBy(1s + kReaperTick);
   EXPECT_EQ(Granted(waiting).grant.backend_pid, holder.grant.backend_pid);
 }
@@ -54,7 +55,7 @@ TEST_F(ReaperTest, GoesOnAsLongAsTheExecutorRuns) {
   StartPool({.min_connections = 1, .max_connections = 1});
   reaper_.Start();
   for (int i = 0; i < 3; ++i) {
-    Granted(Acquire({.ttl = 1s}));
+    Granted(Acquire(WithTtl(1s)));
     executor_.AdvanceBy(1h);
   }
   EXPECT_EQ(Ended(EndReason::kExpired), 3);

@@ -164,7 +164,8 @@ TEST(WaitQueue, AgreesWithANaiveModel) {
         }
         default:
           got = IdOf(queue.PopLastUnqueued());
-          expected = model.Pop([](const Entry& a, const Entry* b) { return !a.queues && (!b || a.id > b->id); });
+          expected = model.Pop(
+              [](const Entry& a, const Entry* b) { return !a.queues && (!b || a.id > b->id); });
       }
       ASSERT_EQ(got, expected);
       ASSERT_EQ(queue.size(), model.size());

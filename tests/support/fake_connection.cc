@@ -5,6 +5,7 @@
 
 #include "absl/strings/match.h"
 #include "gtest/gtest.h"
+
 #include "server/core/check.h"
 #include "server/core/error.h"
 
@@ -25,8 +26,10 @@ void FakeConnection::OnStrand(absl::AnyInvocable<void(FakeConnection&)> step) {
 
 void FakeConnection::Execute(core::StatementKey key, core::Statement statement,
                              std::shared_ptr<core::StatementSink> sink) {
-  OnStrand([key, statement = std::move(statement), sink = std::move(sink)](
-               FakeConnection& self) mutable { self.Start(key, std::move(statement), std::move(sink)); });
+  OnStrand([key, statement = std::move(statement),
+            sink = std::move(sink)](FakeConnection& self) mutable {
+    self.Start(key, std::move(statement), std::move(sink));
+  });
 }
 
 void FakeConnection::Start(core::StatementKey key, core::Statement statement,
@@ -92,9 +95,10 @@ void FakeConnection::Cancel(core::StatementKey key) {
       if (!self.running_ || !(self.running_->key == key)) return;
       ++self.cancels_;
     }
-    self.End(How::kFailed,
-             core::MakeError(absl::StatusCode::kCancelled, "canceling statement due to user request",
-                             {.reason = core::reason::kSqlError, .metadata = {{"sqlstate", "57014"}}}));
+    self.End(
+        How::kFailed,
+        core::MakeError(absl::StatusCode::kCancelled, "canceling statement due to user request",
+                        {.reason = core::reason::kSqlError, .metadata = {{"sqlstate", "57014"}}}));
   });
 }
 
@@ -114,14 +118,16 @@ core::Connection::FenceReport FakeConnection::StandFence(core::LeaseCounter leas
 
 void FakeConnection::Fence(core::LeaseCounter lease, absl::AnyInvocable<void(FenceReport)> fenced) {
   OnStrand([lease, fenced = std::move(fenced)](FakeConnection& self) mutable {
-    self.Pass(&FakeConnection::fence_gate_,
-              [&self, lease, fenced = std::move(fenced)]() mutable { fenced(self.StandFence(lease)); });
+    self.Pass(&FakeConnection::fence_gate_, [&self, lease, fenced = std::move(fenced)]() mutable {
+      fenced(self.StandFence(lease));
+    });
   });
 }
 
 void FakeConnection::Clean(core::LeaseCounter lease, absl::AnyInvocable<void(FenceReport)> fenced,
                            absl::AnyInvocable<void(CleanReport)> cleaned) {
-  OnStrand([lease, fenced = std::move(fenced), cleaned = std::move(cleaned)](FakeConnection& self) mutable {
+  OnStrand([lease, fenced = std::move(fenced),
+            cleaned = std::move(cleaned)](FakeConnection& self) mutable {
     self.Pass(&FakeConnection::fence_gate_, [&self, lease, fenced = std::move(fenced),
                                              cleaned = std::move(cleaned)]() mutable {
       fenced(self.StandFence(lease));

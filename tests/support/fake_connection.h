@@ -1,8 +1,8 @@
 // A PostgreSQL connection in memory, as obedient or as broken as the test wants it.
 //
-// Every step, as on a real connection's strand, is a task of the executor: nothing happens inside the call
-// that asks for it. It watches over its holders: a statement of a newer lease on a session that an older
-// one left unclean fails the test.
+// Every step, as on a real connection's strand, is a task of the executor: nothing happens inside
+// the call that asks for it. It watches over its holders: a statement of a newer lease on a session
+// that an older one left unclean fails the test.
 #pragma once
 
 #include <atomic>
@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+
 #include "server/core/connection.h"
 #include "server/core/executor.h"
 #include "server/core/mutex.h"
@@ -21,7 +22,8 @@
 namespace pglessor::test {
 
 // Threads: every member may be called from any thread.
-class FakeConnection : public core::Connection, public std::enable_shared_from_this<FakeConnection> {
+class FakeConnection : public core::Connection,
+                       public std::enable_shared_from_this<FakeConnection> {
  public:
   // `gone` is told when the backend has gone.
   FakeConnection(core::Executor& executor, int32_t backend_pid, Callback lost, Callback gone);
@@ -38,9 +40,11 @@ class FakeConnection : public core::Connection, public std::enable_shared_from_t
   void Close(CloseCallbacks callbacks) override;
 
   // --- what the test does to it ---
-  // The backend dies: lost() at once, the news of it and a running statement's end when the executor runs.
+  // The backend dies: lost() at once, the news of it and a running statement's end when the
+  // executor runs.
   void Die();
-  // From now on a statement runs until FinishStatement, its cancel, its fence or the backend's death.
+  // From now on a statement runs until FinishStatement, its cancel, its fence or the backend's
+  // death.
   void HoldStatements();
   void FinishStatement();
   // From now on fences stand, cleanings end and closings are confirmed only when the test says so.

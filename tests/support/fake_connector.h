@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+
 #include "server/core/connection.h"
 #include "server/core/executor.h"
 #include "server/core/mutex.h"

@@ -10,8 +10,8 @@
 
 namespace pglessor::test {
 
-// Gives one block unasked and one for each TakeBlock, when the executor runs; or, after Hold, when the
-// test says so.
+// Gives one block unasked and one for each TakeBlock, when the executor runs; or, after Hold, when
+// the test says so.
 class FakeFencingSource : public core::FencingSource {
  public:
   static constexpr uint64_t kBlock = 1 << 20;

@@ -19,8 +19,8 @@ class ManualExecutor : public core::Executor {
   void Post(Task task) override;
   void PostAt(core::Time at, Task task) override;
 
-  // Runs what is due, and what that posts, until nothing is; says how many ran. While another thread is at
-  // it, or from inside a task, it runs nothing: tasks run one at a time.
+  // Runs what is due, and what that posts, until nothing is; says how many ran. While another
+  // thread is at it, or from inside a task, it runs nothing: tasks run one at a time.
   size_t RunDue();
 
   // Moves the clock on by `span`, stopping at the time of each task to run it.

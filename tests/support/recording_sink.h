@@ -9,6 +9,7 @@
 
 #include "absl/functional/any_invocable.h"
 #include "gtest/gtest.h"
+
 #include "server/core/statement.h"
 
 namespace pglessor::test {

@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "gmock/gmock.h"
+
 #include "server/core/error.h"
 
 namespace pglessor::test {

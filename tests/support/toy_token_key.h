@@ -1,9 +1,11 @@
-// A keyed hash that proves nothing to an attacker and needs no library: for tests of what is done with it.
+// A keyed hash that proves nothing to an attacker and needs no library: for tests of what is done
+// with it.
 #pragma once
 
 #include <cstdint>
 
 #include "absl/strings/string_view.h"
+
 #include "server/core/lease_token.h"
 
 namespace pglessor::test {
