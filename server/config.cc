@@ -40,9 +40,8 @@ struct Flags {
 };
 
 void Declare(CLI::App& app, Flags& flags) {
-  app.add_option(
-         "--listen", flags.listen,
-         "gRPC address, HOST:PORT or unix:PATH; repeatable; port 0 picks one [127.0.0.1:7432]")
+  app.add_option("--listen", flags.listen,
+                 "gRPC address, HOST:PORT or unix:PATH; repeatable; port 0 picks one [127.0.0.1:7432]")
       ->envname("PGLESSOR_LISTEN")
       ->group("Addresses")
       ->type_name("ADDRESS");
@@ -54,8 +53,7 @@ void Declare(CLI::App& app, Flags& flags) {
       ->group("Addresses");
   app.add_option("--gateway-advertise", flags.gateway_advertise, "what gateway_address says")
       ->group("Addresses");
-  app.add_option("--http", flags.http,
-                 "metrics and status page; empty = off (not built yet: always off)")
+  app.add_option("--http", flags.http, "metrics and status page; empty = off (not built yet: always off)")
       ->group("Addresses");
   app.add_flag("--insecure", flags.insecure,
                "listen beyond this machine without TLS: every caller may do everything")
@@ -71,27 +69,23 @@ void Declare(CLI::App& app, Flags& flags) {
   app.add_option("--control-dsn", flags.control_dsn,
                  "the same database by a role with pg_monitor and pg_signal_backend [--dsn]")
       ->group("Database (--dsn or --embedded)");
-  flags.embedded_flag =
-      app.add_option("--embedded", flags.embedded,
-                     "start and own a private PostgreSQL, in DIR or in a temporary folder")
-          ->expected(0, 1)
-          ->type_name("[=DIR]")
-          ->group("Database (--dsn or --embedded)");
+  flags.embedded_flag = app.add_option("--embedded", flags.embedded,
+                                       "start and own a private PostgreSQL, in DIR or in a temporary folder")
+                            ->expected(0, 1)
+                            ->type_name("[=DIR]")
+                            ->group("Database (--dsn or --embedded)");
   app.add_option("--min-connections", flags.min_connections, "kept open [10]")
       ->group("Database (--dsn or --embedded)");
   app.add_option("--max-connections", flags.max_connections, "never exceeded [20]")
       ->group("Database (--dsn or --embedded)");
 
   app.add_option("--config", flags.config, "TOML file (not built yet)")->group("Running");
-  app.add_option("--drain-timeout", flags.drain_timeout,
-                 "how long leases may last after SIGTERM [30s]")
+  app.add_option("--drain-timeout", flags.drain_timeout, "how long leases may last after SIGTERM [30s]")
       ->group("Running");
-  app.add_option("--log-level", flags.log_level, "debug, info, warning or error [info]")
-      ->group("Running");
+  app.add_option("--log-level", flags.log_level, "debug, info, warning or error [info]")->group("Running");
   app.add_option("--log-format", flags.log_format, "text, json, or auto: text on a terminal [auto]")
       ->group("Running");
-  app.add_flag("--enable-fault-injection", flags.fault_injection,
-               "allow InjectFault (not built yet)")
+  app.add_flag("--enable-fault-injection", flags.fault_injection, "allow InjectFault (not built yet)")
       ->group("Running");
   app.add_flag("--check-config", flags.check, "say what is wrong with the flags, and start nothing")
       ->group("Running");
@@ -149,8 +143,7 @@ class Check {
     if (embedded && !flags_.dsn.empty()) {
       Fault("--embedded", "expected either --dsn or --embedded, got both");
     } else if (!embedded && flags_.dsn.empty() && flags_.config.empty()) {
-      Fault("--dsn",
-            "expected --dsn postgresql://USER@HOST/DB, or --embedded for a private PostgreSQL");
+      Fault("--dsn", "expected --dsn postgresql://USER@HOST/DB, or --embedded for a private PostgreSQL");
     }
     if (embedded) config_.embedded = flags_.embedded;
     if (embedded && !flags_.control_dsn.empty()) {
@@ -171,22 +164,22 @@ class Check {
     config_.pool.min_connections = Number("--min-connections", flags_.min_connections, 0);
     config_.pool.max_connections = Number("--max-connections", flags_.max_connections, 1);
     if (config_.pool.min_connections > config_.pool.max_connections) {
-      Fault("--min-connections", absl::StrCat("expected at most --max-connections, which is ",
-                                              config_.pool.max_connections));
+      Fault("--min-connections",
+            absl::StrCat("expected at most --max-connections, which is ", config_.pool.max_connections));
     }
     if (const auto timeout = ParseDuration(flags_.drain_timeout)) {
       config_.drain_timeout = *timeout;
     } else {
-      Fault("--drain-timeout", absl::StrCat("expected a time such as 30s, 500ms or 2m, got \"",
-                                            flags_.drain_timeout, "\""));
+      Fault("--drain-timeout",
+            absl::StrCat("expected a time such as 30s, 500ms or 2m, got \"", flags_.drain_timeout, "\""));
     }
   }
 
   int32_t Number(absl::string_view flag, const std::string& text, int32_t least) {
     int32_t number = 0;
     if (!absl::SimpleAtoi(text, &number) || number < least || number > kMostConnections) {
-      Fault(flag, absl::StrCat("expected a number from ", least, " to ", kMostConnections,
-                               ", got \"", text, "\""));
+      Fault(flag,
+            absl::StrCat("expected a number from ", least, " to ", kMostConnections, ", got \"", text, "\""));
     }
     return number;
   }
@@ -203,12 +196,10 @@ class Check {
     } else {
       config_.log_level = level->second;
     }
-    if (flags_.log_format == "text" ||
-        (flags_.log_format == "auto" && isatty(STDERR_FILENO) == 1)) {
+    if (flags_.log_format == "text" || (flags_.log_format == "auto" && isatty(STDERR_FILENO) == 1)) {
       config_.log_format = ops::LogFormat::kText;
     } else if (flags_.log_format != "json" && flags_.log_format != "auto") {
-      Fault("--log-format",
-            absl::StrCat("expected text, json or auto, got \"", flags_.log_format, "\""));
+      Fault("--log-format", absl::StrCat("expected text, json or auto, got \"", flags_.log_format, "\""));
     }
   }
 
@@ -238,8 +229,7 @@ CommandLine ParseCommandLine(int argc, const char* const* argv) {
   Flags flags;
   Declare(app, flags);
   std::string probe_address = kDefaultListen;
-  CLI::App* const probe =
-      app.add_subcommand("probe", "one health check: exit 0 if it serves, else 1");
+  CLI::App* const probe = app.add_subcommand("probe", "one health check: exit 0 if it serves, else 1");
   probe->add_option("address", probe_address, "HOST:PORT or unix:PATH")->envname("PGLESSOR_LISTEN");
   try {
     app.parse(argc, argv);
@@ -265,8 +255,7 @@ std::optional<std::chrono::milliseconds> ParseDuration(const std::string& text) 
 bool IsLoopback(const std::string& address) {
   const std::string host = address.substr(0, address.rfind(':'));
   return absl::StartsWith(address, "unix:") || host == "localhost" || host == "[::1]" ||
-         (absl::StartsWith(host, "127.") &&
-          host.find_first_not_of("0123456789.") == std::string::npos);
+         (absl::StartsWith(host, "127.") && host.find_first_not_of("0123456789.") == std::string::npos);
 }
 
 }  // namespace pglessor

@@ -22,8 +22,7 @@ core::TokenKey::Mac HmacKey::Sign(absl::string_view text) const {
   const unsigned char* const signed_text =
       HMAC(EVP_sha256(), key_.data(), static_cast<int>(key_.size()),
            reinterpret_cast<const unsigned char*>(text.data()), text.size(), mac.data(), &size);
-  PGLESSOR_CHECK(signed_text != nullptr && size == mac.size(),
-                 "HMAC-SHA256 is there and gives 32 bytes");
+  PGLESSOR_CHECK(signed_text != nullptr && size == mac.size(), "HMAC-SHA256 is there and gives 32 bytes");
   return mac;
 }
 

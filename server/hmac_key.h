@@ -1,5 +1,4 @@
-// The key that lease tokens are signed with: 32 random bytes a process, HMAC-SHA256 (RFC 2104) by
-// OpenSSL.
+// The key that lease tokens are signed with: 32 random bytes a process, HMAC-SHA256 (RFC 2104) by OpenSSL.
 #pragma once
 
 #include <array>

@@ -34,14 +34,11 @@ struct Run {
     return 0;
   }
   int operator()(const pglessor::Faults& faults) const {
-    for (const std::string& line : faults.lines)
-      std::fprintf(stderr, "pglessor: %s\n", line.c_str());
+    for (const std::string& line : faults.lines) std::fprintf(stderr, "pglessor: %s\n", line.c_str());
     return kExitBadFlags;
   }
 };
 
 }  // namespace
 
-int main(int argc, char** argv) {
-  return std::visit(Run{}, pglessor::ParseCommandLine(argc, argv));
-}
+int main(int argc, char** argv) { return std::visit(Run{}, pglessor::ParseCommandLine(argc, argv)); }

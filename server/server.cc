@@ -53,8 +53,7 @@ class Signals {
 
   // True if one came within `wait`.
   bool Came(milliseconds wait) const {
-    const timespec timeout{.tv_sec = wait.count() / 1000,
-                           .tv_nsec = (wait.count() % 1000) * 1'000'000};
+    const timespec timeout{.tv_sec = wait.count() / 1000, .tv_nsec = (wait.count() % 1000) * 1'000'000};
     return sigtimedwait(&set_, nullptr, &timeout) > 0;
   }
   void AwaitOne() const {
@@ -69,17 +68,14 @@ class Signals {
 // Says in the log what becomes of openings; passes everything on.
 class LoggedConnector : public core::Connector {
  public:
-  LoggedConnector(core::Connector& connector, const ops::Log& log)
-      : connector_(connector), log_(log) {}
+  LoggedConnector(core::Connector& connector, const ops::Log& log) : connector_(connector), log_(log) {}
 
   void Open(core::Duration timeout, Opened opened, core::Connection::Callback lost) override {
     connector_.Open(
         timeout,
-        [this, opened = std::move(opened)](
-            absl::StatusOr<std::shared_ptr<core::Connection>> result) mutable {
+        [this, opened = std::move(opened)](absl::StatusOr<std::shared_ptr<core::Connection>> result) mutable {
           if (result.ok()) {
-            log_.Debug("connection opened",
-                       {{"backend_pid", absl::StrCat((*result)->backend_pid())}});
+            log_.Debug("connection opened", {{"backend_pid", absl::StrCat((*result)->backend_pid())}});
           } else {
             log_.Warning("connection could not be opened", {{"reason", result.status().message()}});
           }
@@ -122,15 +118,13 @@ core::ReplicaId NewReplicaId() {
 // HOST[:PORT] as given, with the bound port where it names none.
 std::string AdvertisedAddress(const std::string& advertise, const std::string& bound) {
   if (advertise.empty()) return bound;
-  const bool has_port =
-      advertise.rfind(':') != std::string::npos && !absl::EndsWith(advertise, "]");
+  const bool has_port = advertise.rfind(':') != std::string::npos && !absl::EndsWith(advertise, "]");
   return has_port ? advertise : absl::StrCat(advertise, bound.substr(bound.rfind(':')));
 }
 
-// No more grants; leases have until the timeout; then every connection is closed. False if a second
-// signal came.
-bool Drain(core::Lessor& lessor, const Signals& signals, const Config& config,
-           const ops::Log& log) {
+// No more grants; leases have until the timeout; then every connection is closed. False if a second signal
+// came.
+bool Drain(core::Lessor& lessor, const Signals& signals, const Config& config, const ops::Log& log) {
   const auto await = [&](milliseconds limit, auto done) {
     for (milliseconds waited(0); waited < limit && !done(); waited += kPollPeriod) {
       if (signals.Came(kPollPeriod)) return false;
@@ -157,8 +151,7 @@ int RunServer(const Config& config, const ops::Log& log) {
 
   std::unique_ptr<postgres::EmbeddedServer> embedded;
   postgres::Address leased{config.dsn, kLeasedName};
-  postgres::Address control{config.control_dsn.empty() ? config.dsn : config.control_dsn,
-                            kControlName};
+  postgres::Address control{config.control_dsn.empty() ? config.dsn : config.control_dsn, kControlName};
   if (config.embedded) {
     auto started = postgres::EmbeddedServer::Start(
         {.directory = *config.embedded,
@@ -175,27 +168,25 @@ int RunServer(const Config& config, const ops::Log& log) {
              {{"data_directory", embedded->data_directory()}, {"log_file", embedded->log_file()}});
   }
 
-  rpc::RpcServer rpc(
-      {.listen = config.listen, .reflection = config.reflection, .version = kVersion});
+  rpc::RpcServer rpc({.listen = config.listen, .reflection = config.reflection, .version = kVersion});
   if (const absl::Status listening = rpc.Listen(); !listening.ok()) {
     log.Error("no gRPC", {{"reason", listening.message()}});
     return 1;
   }
   log.Warning("no identities are configured: every caller is \"anonymous\" and may do everything");
 
-  // In the order of their dependence: each outlives what stands below it, but for the loop's
-  // thread, which is stopped first.
+  // In the order of their dependence: each outlives what stands below it, but for the loop's thread, which
+  // is stopped first.
   const executor::BootClock clock;
   const HmacKey key;
   executor::EventLoop loop(clock);
   postgres::ControlConnection control_connection(loop, control);
   postgres::Connector connector(loop, control_connection, leased);
   LoggedConnector logged_connector(connector, log);
-  core::Lessor lessor(
-      {.replica = NewReplicaId(),
-       .server_address = AdvertisedAddress(config.advertise, rpc.addresses().front()),
-       .leases = {}},
-      clock, key);
+  core::Lessor lessor({.replica = NewReplicaId(),
+                       .server_address = AdvertisedAddress(config.advertise, rpc.addresses().front()),
+                       .leases = {}},
+                      clock, key);
   lessor.AddPool(config.pool, logged_connector, control_connection);
   core::Reaper reaper(lessor, clock, loop);
 

@@ -1,8 +1,8 @@
 // Time, as the core sees it: values that somebody else reads off a clock.
 //
-// Deadlines and expiries are `Time`: nanoseconds of CLOCK_BOOTTIME, which no wall-clock step moves
-// and which counts while the host is suspended, so that a lease does not outlive its ttl in a
-// sleeping machine. `WallTime` is for display only and decides nothing.
+// Deadlines and expiries are `Time`: nanoseconds of CLOCK_BOOTTIME, which no wall-clock step moves and
+// which counts while the host is suspended, so that a lease does not outlive its ttl in a sleeping
+// machine. `WallTime` is for display only and decides nothing.
 #pragma once
 
 #include <chrono>

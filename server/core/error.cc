@@ -16,15 +16,12 @@ namespace {
 constexpr char kPayload[] = "pglessor/error-detail";
 
 // Texts one after another, each as "<length>:<bytes>". Only this file writes and reads it.
-void Put(std::string& out, absl::string_view text) {
-  absl::StrAppend(&out, text.size(), ":", text);
-}
+void Put(std::string& out, absl::string_view text) { absl::StrAppend(&out, text.size(), ":", text); }
 
 std::string Take(absl::string_view& in) {
   const size_t colon = in.find(':');
   size_t length = 0;
-  PGLESSOR_CHECK(colon != absl::string_view::npos &&
-                     absl::SimpleAtoi(in.substr(0, colon), &length) &&
+  PGLESSOR_CHECK(colon != absl::string_view::npos && absl::SimpleAtoi(in.substr(0, colon), &length) &&
                      length <= in.size() - colon - 1,
                  "an error's payload is written by Put alone");
   std::string text(in.substr(colon + 1, length));
@@ -57,8 +54,7 @@ std::vector<Violation> TakeViolations(absl::string_view& in) {
 
 }  // namespace
 
-absl::Status MakeError(absl::StatusCode code, absl::string_view message,
-                       const ErrorDetail& detail) {
+absl::Status MakeError(absl::StatusCode code, absl::string_view message, const ErrorDetail& detail) {
   std::string payload;
   Put(payload, detail.reason);
   Put(payload, absl::StrCat(detail.metadata.size()));

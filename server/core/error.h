@@ -1,9 +1,9 @@
 // Errors that tell the caller what to do: absl::Status plus the details that gRPC callers expect.
 //
-// A Status made here carries a machine-readable reason, metadata, and where they apply a time to
-// retry after, violated quotas and violated fields. They travel as a payload of the Status; the rpc
-// edge turns them into google.rpc.ErrorInfo, RetryInfo, QuotaFailure and BadRequest. Messages and
-// metadata are seen by callers and logs: never put a secret in them.
+// A Status made here carries a machine-readable reason, metadata, and where they apply a time to retry
+// after, violated quotas and violated fields. They travel as a payload of the Status; the rpc edge turns
+// them into google.rpc.ErrorInfo, RetryInfo, QuotaFailure and BadRequest. Messages and metadata are seen
+// by callers and logs: never put a secret in them.
 #pragma once
 
 #include <optional>
@@ -18,8 +18,7 @@
 
 namespace pglessor::core {
 
-// The value of google.rpc.ErrorInfo.reason. One word for one failure, for ever: callers switch on
-// it.
+// The value of google.rpc.ErrorInfo.reason. One word for one failure, for ever: callers switch on it.
 namespace reason {
 inline constexpr char kFieldInvalid[] = "FIELD_INVALID";
 inline constexpr char kPoolNotFound[] = "POOL_NOT_FOUND";

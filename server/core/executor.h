@@ -7,8 +7,8 @@
 
 namespace pglessor::core {
 
-// Threads: any thread may call. Tasks run one at a time, in the order of their times and then of
-// their posting, with no lock held, and never inside the call that posts them.
+// Threads: any thread may call. Tasks run one at a time, in the order of their times and then of their
+// posting, with no lock held, and never inside the call that posts them.
 class Executor {
  public:
   using Task = absl::AnyInvocable<void()>;

@@ -1,9 +1,9 @@
 // Which lease is due, and when: a queue of (time, lease) that the reaper empties.
 //
-// The lease itself holds the truth about its expiry; this is only the reminder to look. So a
-// reminder may come too early (the lease was renewed: look, and be reminded again) but never too
-// late. That is why Schedule only ever moves a reminder forward: racing renewals then leave the
-// earliest of their times, and a renewal that extends, the usual one, need not come here at all.
+// The lease itself holds the truth about its expiry; this is only the reminder to look. So a reminder may
+// come too early (the lease was renewed: look, and be reminded again) but never too late. That is why
+// Schedule only ever moves a reminder forward: racing renewals then leave the earliest of their times,
+// and a renewal that extends, the usual one, need not come here at all.
 //
 // Threads: any thread may call. Cost: O(log n) under one lock, never held together with another.
 #pragma once

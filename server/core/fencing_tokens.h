@@ -1,9 +1,9 @@
-// Hands out a pool's fencing tokens: public numbers that rise with every grant and never come
-// again.
+// Hands out a pool's fencing tokens: public numbers that rise with every grant and never come again.
 //
-// They come in blocks from the database (FencingSource), so that a token costs nothing. A new block
-// is used from the moment it is here; one that does not lie above all that was handed out is not
-// used at all, and the source is asked for another. Plain state: no lock.
+// They come in blocks from the database (FencingSource), so that a token costs nothing. A new block is used
+// from the moment it is here; one that does not lie above all that was handed out is not used at all, and
+// the source is asked for another.
+// Plain state: no lock.
 #pragma once
 
 #include <cstdint>
@@ -24,8 +24,8 @@ class FencingTokens {
     return FencingToken{next_++};
   }
 
-  // True, once until a block has come, when it is time to ask for one: before the last runs out.
-  // The first comes unasked.
+  // True, once until a block has come, when it is time to ask for one: before the last runs out. The first
+  // comes unasked.
   bool ShouldAsk() {
     if (asked_ || end_ - next_ > kLow) return false;
     asked_ = true;

@@ -30,8 +30,7 @@ struct SlotGrant {
 // The same with the connection, for who asked.
 struct Granted {
   SlotGrant slot;
-  // Shared: the pool's registry, the lease and a statement on its way to the strand each keep it
-  // alive.
+  // Shared: the pool's registry, the lease and a statement on its way to the strand each keep it alive.
   std::shared_ptr<Connection> connection;
   std::string connection_id;
 };

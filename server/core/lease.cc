@@ -9,18 +9,15 @@
 namespace pglessor::core {
 
 Lease::Lease(LeaseGrant grant)
-    : grant_(std::move(grant)),
-      ttl_(grant_.terms.ttl),
-      expiry_(SaturatingAdd(grant_.acquired, ttl_)) {}
+    : grant_(std::move(grant)), ttl_(grant_.terms.ttl), expiry_(SaturatingAdd(grant_.acquired, ttl_)) {}
 
 absl::StatusOr<StatementId> Lease::TakePermit(Time now) {
   if (!Alive(now)) return EndedError(end_reason_.value_or(EndReason::kExpired));
   if (permit_taken_) {
-    return MakeError(
-        absl::StatusCode::kAborted,
-        "another statement runs on this lease: one lease runs one statement at a time; "
-        "wait for its end, or acquire a second lease",
-        {.reason = reason::kLeaseBusy});
+    return MakeError(absl::StatusCode::kAborted,
+                     "another statement runs on this lease: one lease runs one statement at a time; "
+                     "wait for its end, or acquire a second lease",
+                     {.reason = reason::kLeaseBusy});
   }
   permit_taken_ = true;
   ++last_statement_.value;
@@ -78,8 +75,7 @@ absl::Status EndedError(EndReason reason) {
       break;
     case EndReason::kExpired:
       message =
-          "the lease expired and its open transaction, if any, was rolled back; acquire another, "
-          "with a "
+          "the lease expired and its open transaction, if any, was rolled back; acquire another, with a "
           "longer ttl, or renew in time";
       break;
     case EndReason::kRevoked:
@@ -89,26 +85,22 @@ absl::Status EndedError(EndReason reason) {
       break;
     case EndReason::kPoolReset:
       message =
-          "the pool was reset and the lease's open transaction, if any, was rolled back; acquire "
-          "another";
+          "the pool was reset and the lease's open transaction, if any, was rolled back; acquire another";
       break;
     case EndReason::kConnectionLost:
       message =
-          "the lease's connection died and its open transaction, if any, was rolled back; acquire "
-          "another";
+          "the lease's connection died and its open transaction, if any, was rolled back; acquire another";
       break;
     case EndReason::kDrained:
       message =
-          "the service shut down before the lease was released; its open transaction, if any, was "
-          "rolled "
+          "the service shut down before the lease was released; its open transaction, if any, was rolled "
           "back; acquire another elsewhere";
       break;
     case EndReason::kUnclaimed:
       message = "the caller had gone before the lease reached it; acquire another";
       break;
   }
-  return MakeError(absl::StatusCode::kFailedPrecondition, message,
-                   {.reason = EndReasonCode(reason)});
+  return MakeError(absl::StatusCode::kFailedPrecondition, message, {.reason = EndReasonCode(reason)});
 }
 
 }  // namespace pglessor::core

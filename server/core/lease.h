@@ -6,8 +6,7 @@
 //                         End        Fenced
 //
 // Invariants
-//   1. At `now >= expiry` the lease is expired, whatever the reaper has seen: every member that
-//   takes
+//   1. At `now >= expiry` the lease is expired, whatever the reaper has seen: every member that takes
 //      `now` judges by that alone.
 //   2. Whoever ends it first gives the end reason, and it never changes.
 //   3. At most one statement has the permit, and none gets it once the lease is not active.
@@ -87,8 +86,7 @@ class Lease {
   // Active and not yet expired.
   bool Alive(Time now) const { return state_ == LeaseState::kActive && now < expiry_; }
 
-  // True if this call ended it. An active lease whose time is over ends kExpired, whatever `reason`
-  // says.
+  // True if this call ended it. An active lease whose time is over ends kExpired, whatever `reason` says.
   bool End(Time now, EndReason reason);
   // The fence stands: kEnding → kEnded.
   void Fenced();

@@ -8,11 +8,10 @@
 namespace pglessor::core {
 
 absl::Status LeaseNotFound() {
-  return MakeError(
-      absl::StatusCode::kNotFound,
-      "no such lease: the token is not one of this server, or its lease ended too long ago to "
-      "be remembered; acquire another",
-      {.reason = reason::kLeaseNotFound});
+  return MakeError(absl::StatusCode::kNotFound,
+                   "no such lease: the token is not one of this server, or its lease ended too long ago to "
+                   "be remembered; acquire another",
+                   {.reason = reason::kLeaseNotFound});
 }
 
 LeaseView LeaseTable::Insert(LeaseGrant grant, Pool* pool, Granted granted, Duration max_lifetime) {
@@ -69,8 +68,7 @@ absl::StatusOr<LeaseView> LeaseTable::Renew(LeaseCounter lease, std::optional<Du
   return renewed;
 }
 
-absl::StatusOr<std::optional<LeaseTable::EndWork>> LeaseTable::End(LeaseCounter lease,
-                                                                   EndReason reason,
+absl::StatusOr<std::optional<LeaseTable::EndWork>> LeaseTable::End(LeaseCounter lease, EndReason reason,
                                                                    OnFenced on_fenced) {
   absl::StatusOr<std::optional<EndWork>> work = LeaseNotFound();
   std::optional<Ended> stands_already;
@@ -79,8 +77,8 @@ absl::StatusOr<std::optional<LeaseTable::EndWork>> LeaseTable::End(LeaseCounter 
     const bool first = record->lease.End(now, reason);
     work = std::optional<EndWork>();
     if (first) {
-      work->emplace(EndWork{record->pool, record->slot, record->connection,
-                            *record->lease.end_reason(), record->lease.has_run_a_statement()});
+      work->emplace(EndWork{record->pool, record->slot, record->connection, *record->lease.end_reason(),
+                            record->lease.has_run_a_statement()});
     }
     if (record->lease.state() == LeaseState::kEnded) {
       stands_already = Ended{ViewOf(*record, now), first, record->transaction_was_open};
@@ -140,8 +138,8 @@ void LeaseTable::ForgetOld() {
   {
     const MutexLock lock(ended_mutex_);
     const Time now = clock_.Now();
-    while (!ended_.empty() && (ended_.size() > options_.max_ended ||
-                               now - ended_.front().first >= options_.ended_retention)) {
+    while (!ended_.empty() &&
+           (ended_.size() > options_.max_ended || now - ended_.front().first >= options_.ended_retention)) {
       old.push_back(ended_.front().second);
       ended_.pop_front();
     }
@@ -153,8 +151,7 @@ std::vector<LeaseCounter> LeaseTable::Live() const {
   std::vector<LeaseCounter> live;
   for (const auto& [counter, unused] :
        leases_.Page(std::nullopt, SIZE_MAX, [](LeaseCounter, const auto& record) {
-         return record->lease.state() == LeaseState::kActive ? std::optional<bool>(true)
-                                                             : std::nullopt;
+         return record->lease.state() == LeaseState::kActive ? std::optional<bool>(true) : std::nullopt;
        })) {
     live.push_back(counter);
   }

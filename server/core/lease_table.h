@@ -1,10 +1,8 @@
 // All leases of the process, from their grant until they are forgotten: the shell around `Lease`.
 //
-// Threads: any thread may call. Each call takes one shard's lock of the ordered map for one lease,
-// reads
+// Threads: any thread may call. Each call takes one shard's lock of the ordered map for one lease, reads
 //   the clock under it, and has dropped it before it returns: callers act on what is returned.
-// Time: an ended lease is remembered for ended_retention, and at most max_ended of them; after that
-// its
+// Time: an ended lease is remembered for ended_retention, and at most max_ended of them; after that its
 //   token is unknown.
 #pragma once
 
@@ -64,8 +62,7 @@ class LeaseTable {
     std::shared_ptr<Connection> connection;
   };
 
-  LeaseTable(const Clock& clock, const LeaseTableOptions& options)
-      : clock_(clock), options_(options) {}
+  LeaseTable(const Clock& clock, const LeaseTableOptions& options) : clock_(clock), options_(options) {}
 
   // `max_lifetime` from its acquisition is as far as renewals go.
   LeaseView Insert(LeaseGrant grant, Pool* pool, Granted granted, Duration max_lifetime);
@@ -78,11 +75,10 @@ class LeaseTable {
   absl::StatusOr<LeaseView> Renew(LeaseCounter lease, std::optional<Duration> ttl);
 
   // Ends it, if nobody has; then there is work, and the caller carries it out and calls Fenced.
-  // `on_fenced` is called, with no lock held, once nothing of the holder can reach the database:
-  // inside this call if that is so already. Fails with: NOT_FOUND LEASE_NOT_FOUND; `on_fenced` is
-  // then dropped.
-  absl::StatusOr<std::optional<EndWork>> End(LeaseCounter lease, EndReason reason,
-                                             OnFenced on_fenced);
+  // `on_fenced` is called, with no lock held, once nothing of the holder can reach the database: inside
+  // this call if that is so already.
+  // Fails with: NOT_FOUND LEASE_NOT_FOUND; `on_fenced` is then dropped.
+  absl::StatusOr<std::optional<EndWork>> End(LeaseCounter lease, EndReason reason, OnFenced on_fenced);
   // The fence stands. Requires: an EndWork for it was returned, and this is called once for it.
   void Fenced(LeaseCounter lease, Connection::FenceReport report);
 

@@ -14,8 +14,7 @@ constexpr absl::string_view kPurpose = "pglessor-lease-v1";
 constexpr size_t kMacSize = std::tuple_size_v<TokenKey::Mac>;
 constexpr size_t kMaxPart = 0xffff;
 
-// Every part with its length before it (two bytes, big endian), so that no two claims have one
-// encoding.
+// Every part with its length before it (two bytes, big endian), so that no two claims have one encoding.
 void PutPart(std::string& out, absl::string_view part) {
   out.push_back(static_cast<char>(part.size() >> 8));
   out.push_back(static_cast<char>(part.size() & 0xff));
@@ -55,8 +54,7 @@ std::string EncodeLeaseToken(const TokenClaims& claims, const TokenKey& key) {
 
 std::optional<TokenClaims> DecodeLeaseToken(absl::string_view token, const TokenKey& key) {
   std::string bytes;
-  if (token.size() > kMaxTokenLength || !absl::WebSafeBase64Unescape(token, &bytes))
-    return std::nullopt;
+  if (token.size() > kMaxTokenLength || !absl::WebSafeBase64Unescape(token, &bytes)) return std::nullopt;
   // The decoder also takes padding, blanks and stray last bits: one token has one spelling.
   if (absl::WebSafeBase64Escape(bytes) != token || bytes.size() < kMacSize + 1) return std::nullopt;
   absl::string_view body(bytes);

@@ -3,9 +3,9 @@
 //   token = base64url( version, lease id, tenant, server address, mac )
 //   mac   = MAC(key, "pglessor-lease-v1" and these four, each with its length)
 //
-// Because it can be derived again, a retried Acquire gets the same token; because it names the
-// replica and its address, another replica can tell "not mine" from "forged". base64url as in RFC
-// 4648 section 5, without padding; the mac is HMAC-SHA256 (RFC 2104).
+// Because it can be derived again, a retried Acquire gets the same token; because it names the replica and
+// its address, another replica can tell "not mine" from "forged". base64url as in RFC 4648 section 5,
+// without padding; the mac is HMAC-SHA256 (RFC 2104).
 #pragma once
 
 #include <array>
@@ -42,8 +42,8 @@ inline constexpr size_t kMaxTokenLength = 2048;
 
 std::string EncodeLeaseToken(const TokenClaims& claims, const TokenKey& key);
 
-// The claims, if `token` was made with `key`; nothing otherwise, and no hint at why. The macs are
-// compared in constant time.
+// The claims, if `token` was made with `key`; nothing otherwise, and no hint at why. The macs are compared
+// in constant time.
 std::optional<TokenClaims> DecodeLeaseToken(absl::string_view token, const TokenKey& key);
 
 }  // namespace pglessor::core

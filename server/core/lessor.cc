@@ -14,8 +14,7 @@ namespace {
 // Leases taken off the expiry queue in one go; the next tick takes the rest.
 constexpr size_t kExpiriesPerTick = 10'000;
 
-// Passes a statement's rows on; at its end gives the permit back, and says what the holder may be
-// told.
+// Passes a statement's rows on; at its end gives the permit back, and says what the holder may be told.
 class PermitSink : public StatementSink {
  public:
   PermitSink(LeaseTable& leases, LeaseCounter lease, StatementId id, absl::string_view sql,
@@ -32,8 +31,7 @@ class PermitSink : public StatementSink {
   void OnEnd(StatementEnd end) override {
     if (end.how == StatementEnd::How::kFenced || end.how == StatementEnd::How::kConnectionLost) {
       const std::optional<LeaseView> lease = leases_.View(lease_);
-      end.error =
-          OutcomeOfUnanswered(end, stays_in_transaction_, lease ? lease->end_reason : std::nullopt);
+      end.error = OutcomeOfUnanswered(end, stays_in_transaction_, lease ? lease->end_reason : std::nullopt);
     }
     // Before the holder hears of it: his next statement may be here before this call has returned.
     leases_.ReturnPermit(lease_, id_);
@@ -55,11 +53,10 @@ Lessor::Lessor(const LessorOptions& options, const Clock& clock, const TokenKey&
     : options_(options), clock_(clock), key_(key), leases_(clock, options.leases) {}
 
 void Lessor::AddPool(const PoolOptions& options, Connector& connector, FencingSource& fencing) {
-  pools_.emplace(
-      options.name,
-      std::make_unique<Pool>(options, clock_, connector, fencing, [this](LeaseCounter lease) {
-        EndUnasked(lease, EndReason::kConnectionLost, Disposition::kDiscard);
-      }));
+  pools_.emplace(options.name,
+                 std::make_unique<Pool>(options, clock_, connector, fencing, [this](LeaseCounter lease) {
+                   EndUnasked(lease, EndReason::kConnectionLost, Disposition::kDiscard);
+                 }));
 }
 
 void Lessor::Start() {
@@ -82,8 +79,7 @@ Lessor::Ticket Lessor::Acquire(AcquireRequest request, Acquired acquired) {
   return {&pool, waiter};
 }
 
-void Lessor::Grant(Pool& pool, AcquireRequest request, absl::StatusOr<Granted> granted,
-                   Acquired& acquired) {
+void Lessor::Grant(Pool& pool, AcquireRequest request, absl::StatusOr<Granted> granted, Acquired& acquired) {
   if (!granted.ok()) {
     acquired(granted.status());
     return;
@@ -92,10 +88,9 @@ void Lessor::Grant(Pool& pool, AcquireRequest request, absl::StatusOr<Granted> g
   LeaseGrant grant;
   grant.counter = LeaseCounter{++last_lease_};
   grant.pool = options.name;
-  grant.terms = {
-      std::move(request.tenant), std::move(request.holder),
-      std::clamp(request.ttl.value_or(options.default_ttl), options.min_ttl, options.max_ttl),
-      request.priority, std::move(request.tags)};
+  grant.terms = {std::move(request.tenant), std::move(request.holder),
+                 std::clamp(request.ttl.value_or(options.default_ttl), options.min_ttl, options.max_ttl),
+                 request.priority, std::move(request.tags)};
   grant.connection = granted->slot.slot.index;
   grant.connection_id = std::move(granted->connection_id);
   grant.backend_pid = granted->connection->backend_pid();
@@ -106,10 +101,8 @@ void Lessor::Grant(Pool& pool, AcquireRequest request, absl::StatusOr<Granted> g
 
   const LeaseCounter counter = grant.counter;
   const std::shared_ptr<Connection> connection = granted->connection;
-  LeaseView view =
-      leases_.Insert(std::move(grant), &pool, *std::move(granted), options.max_lease_lifetime);
-  // The backend may die at any point of this. Either its loss finds the lease bound, or we find it
-  // lost.
+  LeaseView view = leases_.Insert(std::move(grant), &pool, *std::move(granted), options.max_lease_lifetime);
+  // The backend may die at any point of this. Either its loss finds the lease bound, or we find it lost.
   pool.Bind(view.grant.connection, counter);
   if (connection->lost()) {
     EndUnasked(counter, EndReason::kConnectionLost, Disposition::kDiscard);
@@ -181,8 +174,8 @@ absl::StatusOr<Lessor::Running> Lessor::Execute(LeaseCounter lease, Statement st
                                                 std::shared_ptr<StatementSink> sink) {
   absl::StatusOr<LeaseTable::Permit> permit = leases_.TakePermit(lease);
   if (!permit.ok()) return permit.status();
-  auto permit_sink = std::make_shared<PermitSink>(leases_, lease, permit->statement, statement.sql,
-                                                  std::move(sink));
+  auto permit_sink =
+      std::make_shared<PermitSink>(leases_, lease, permit->statement, statement.sql, std::move(sink));
   const StatementKey key{lease, permit->statement};
   permit->connection->Execute(key, std::move(statement), std::move(permit_sink));
   return Running{key, std::move(permit->connection)};
@@ -233,22 +226,19 @@ int32_t Lessor::InUse() {
 }
 
 bool Lessor::Empty() {
-  return std::all_of(pools_.begin(), pools_.end(),
-                     [](const auto& entry) { return entry.second->Empty(); });
+  return std::all_of(pools_.begin(), pools_.end(), [](const auto& entry) { return entry.second->Empty(); });
 }
 
 absl::StatusOr<Pool*> Lessor::FindPool(absl::string_view name) const {
   const auto pool = pools_.find(std::string(name));
   if (pool != pools_.end()) return pool->second.get();
-  return MakeError(absl::StatusCode::kNotFound,
-                   absl::StrCat("there is no pool named \"", name, "\""),
+  return MakeError(absl::StatusCode::kNotFound, absl::StrCat("there is no pool named \"", name, "\""),
                    {.reason = reason::kPoolNotFound});
 }
 
 absl::Status Lessor::End(LeaseCounter lease, EndReason reason, Disposition disposition,
                          LeaseTable::OnFenced on_fenced) {
-  absl::StatusOr<std::optional<LeaseTable::EndWork>> work =
-      leases_.End(lease, reason, std::move(on_fenced));
+  absl::StatusOr<std::optional<LeaseTable::EndWork>> work = leases_.End(lease, reason, std::move(on_fenced));
   if (!work.ok()) return work.status();
   if (*work) CarryOut(lease, **std::move(work), disposition);
   return absl::OkStatus();
@@ -265,8 +255,7 @@ void Lessor::CarryOut(LeaseCounter lease, LeaseTable::EndWork work, Disposition 
   const EndReason reason = work.reason;
   Connection& connection = *work.connection;
   if (!work.has_run_a_statement && disposition == Disposition::kReturn && !connection.lost()) {
-    // Nothing of this holder ever reached the connection, so the fence stands, and it is as clean
-    // as it was.
+    // Nothing of this holder ever reached the connection, so the fence stands, and it is as clean as it was.
     pool.Return(slot, reason);
     leases_.Fenced(lease, {});
     return;

@@ -1,7 +1,6 @@
 // The use cases: all of the core that an edge sees.
 //
-// Threads: any thread may call; nothing blocks. Callbacks come exactly once, with no lock held,
-// perhaps
+// Threads: any thread may call; nothing blocks. Callbacks come exactly once, with no lock held, perhaps
 //   inside the call that takes them.
 // Owns: pools and leases. It must outlive whatever runs its connectors' callbacks: stop that first.
 #pragma once
@@ -69,8 +68,7 @@ class Lessor {
     bool ended = false;  // by this call
   };
 
-  // A statement that has the permit: what can still be done about it. Every call is safe after its
-  // end.
+  // A statement that has the permit: what can still be done about it. Every call is safe after its end.
   struct Running {
     StatementKey statement;
     std::shared_ptr<Connection> connection;
@@ -102,21 +100,19 @@ class Lessor {
   const std::string& server_address() const { return options_.server_address; }
   const ReplicaId& replica() const { return options_.replica; }
 
-  // Answers when nothing of the holder can reach the database any more. Releasing twice is no
-  // failure. Fails with: LEASE_NOT_FOUND; FAILED_PRECONDITION with the end reason, if the lease was
-  // taken away.
+  // Answers when nothing of the holder can reach the database any more. Releasing twice is no failure.
+  // Fails with: LEASE_NOT_FOUND; FAILED_PRECONDITION with the end reason, if the lease was taken away.
   void Release(LeaseCounter lease, Disposition disposition,
                absl::AnyInvocable<void(absl::StatusOr<Released>)> done);
   // Fails with: LEASE_NOT_FOUND; FAILED_PRECONDITION with the end reason.
   absl::StatusOr<LeaseView> Renew(LeaseCounter lease, std::optional<Duration> ttl);
   // Answers as Release does. Ending an ended lease is no failure.
   // Fails with: LEASE_NOT_FOUND.
-  void Expire(LeaseCounter lease, EndReason reason,
-              absl::AnyInvocable<void(absl::StatusOr<Expired>)> done);
+  void Expire(LeaseCounter lease, EndReason reason, absl::AnyInvocable<void(absl::StatusOr<Expired>)> done);
 
-  // Runs a statement; `sink` gets its rows and its end. In the end that `sink` sees, `error` is
-  // what the holder is to be told, whatever `how` says. Fails with: LEASE_NOT_FOUND;
-  // FAILED_PRECONDITION with the end reason; ABORTED LEASE_BUSY. `sink` is
+  // Runs a statement; `sink` gets its rows and its end. In the end that `sink` sees, `error` is what the
+  // holder is to be told, whatever `how` says.
+  // Fails with: LEASE_NOT_FOUND; FAILED_PRECONDITION with the end reason; ABORTED LEASE_BUSY. `sink` is
   //   then not called.
   absl::StatusOr<Running> Execute(LeaseCounter lease, Statement statement,
                                   std::shared_ptr<StatementSink> sink);
@@ -140,8 +136,7 @@ class Lessor {
 
  private:
   absl::StatusOr<Pool*> FindPool(absl::string_view name) const;
-  void Grant(Pool& pool, AcquireRequest request, absl::StatusOr<Granted> granted,
-             Acquired& acquired);
+  void Grant(Pool& pool, AcquireRequest request, absl::StatusOr<Granted> granted, Acquired& acquired);
   // Ends the lease, if nobody has, and carries that out. Fails with: LEASE_NOT_FOUND.
   absl::Status End(LeaseCounter lease, EndReason reason, Disposition disposition,
                    LeaseTable::OnFenced on_fenced);

@@ -1,8 +1,7 @@
 // A std::mutex that clang's thread-safety analysis understands.
 //
-// absl::Mutex is not used here: Debian's build of it carries no ThreadSanitizer annotations, so
-// that correct code under it is reported as racing, and a report that is usually false protects
-// nobody.
+// absl::Mutex is not used here: Debian's build of it carries no ThreadSanitizer annotations, so that
+// correct code under it is reported as racing, and a report that is usually false protects nobody.
 #pragma once
 
 #include <mutex>
@@ -26,9 +25,7 @@ class ABSL_LOCKABLE Mutex {
 
 class ABSL_SCOPED_LOCKABLE MutexLock {
  public:
-  explicit MutexLock(Mutex& mutex) ABSL_EXCLUSIVE_LOCK_FUNCTION(mutex) : mutex_(mutex) {
-    mutex_.Lock();
-  }
+  explicit MutexLock(Mutex& mutex) ABSL_EXCLUSIVE_LOCK_FUNCTION(mutex) : mutex_(mutex) { mutex_.Lock(); }
   ~MutexLock() ABSL_UNLOCK_FUNCTION() { mutex_.Unlock(); }
 
   MutexLock(const MutexLock&) = delete;

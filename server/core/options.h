@@ -1,5 +1,5 @@
-// Every limit and default of the core, by name. A queue, map, loop or retry without a bound here is
-// a defect.
+// Every limit and default of the core, by name. A queue, map, loop or retry without a bound here is a
+// defect.
 #pragma once
 
 #include <chrono>
@@ -23,14 +23,12 @@ struct PoolOptions {
   Duration connect_timeout = std::chrono::seconds(5);   // one opening, to a session that is ready
   int32_t max_concurrent_opens = 10;  // PostgreSQL forks for each: more at once only queue there
   size_t max_waiters = 10'000;
-  Duration first_open_backoff =
-      std::chrono::milliseconds(50);  // doubles with each failure in a row
+  Duration first_open_backoff = std::chrono::milliseconds(50);  // doubles with each failure in a row
   Duration max_open_backoff = std::chrono::seconds(2);
 };
 
 struct LeaseTableOptions {
-  // How long an ended lease is known by its end reason rather than as unknown, and how many at
-  // most.
+  // How long an ended lease is known by its end reason rather than as unknown, and how many at most.
   Duration ended_retention = std::chrono::minutes(10);
   size_t max_ended = 100'000;
 };

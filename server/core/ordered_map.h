@@ -1,19 +1,16 @@
 // A concurrent map in insertion order, sharded by lock: the registry of connections and of leases.
 //
-// Keys come from rising counters, so insertion order is key order, and a page of "oldest first" is
-// a range of keys. A pool of twenty is found by every call of every caller: one lock for all of
-// them would be the hottest in the process, so entries are spread over shards, neighbours onto
-// different ones.
+// Keys come from rising counters, so insertion order is key order, and a page of "oldest first" is a
+// range of keys. A pool of twenty is found by every call of every caller: one lock for all of them would
+// be the hottest in the process, so entries are spread over shards, neighbours onto different ones.
 //
-// Threads: every member may be called from any thread. An entry is found and changed under its
-// shard's
+// Threads: every member may be called from any thread. An entry is found and changed under its shard's
 //   lock; no reference leaves it, and no call holds two shards' locks. What is passed in (`use`,
-//   `project`) runs under that lock: it decides and copies, and must not call out, block, or come
-//   back into the map.
-// Order: `Page` goes shard by shard and merges. It is weakly consistent: an entry that is there
-// from the
-//   beginning of the call to its end appears exactly once, in key order; one that comes or goes
-//   meanwhile may or may not.
+//   `project`) runs under that lock: it decides and copies, and must not call out, block, or come back
+//   into the map.
+// Order: `Page` goes shard by shard and merges. It is weakly consistent: an entry that is there from the
+//   beginning of the call to its end appears exactly once, in key order; one that comes or goes meanwhile
+//   may or may not.
 // Cost: insert, find and erase O(log(n / shards)) under one shard's lock; a page of k entries
 //   O(shards * (log n + k)).
 #pragma once
@@ -65,8 +62,7 @@ class OrderedMap {
   }
 
   // The first `limit` entries with a key above `after` (all keys if unset) for which
-  // project(key, const Value&) yields something, in key order, as what it yields: an
-  // std::optional<T>.
+  // project(key, const Value&) yields something, in key order, as what it yields: an std::optional<T>.
   template <typename Project>
   auto Page(std::optional<Key> after, size_t limit, Project&& project) const {
     using Projected = std::invoke_result_t<Project&, Key, const Value&>;
@@ -81,8 +77,7 @@ class OrderedMap {
         }
       }
     }
-    std::sort(page.begin(), page.end(),
-              [](const auto& a, const auto& b) { return a.first < b.first; });
+    std::sort(page.begin(), page.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
     if (page.size() > limit) page.erase(page.begin() + static_cast<ptrdiff_t>(limit), page.end());
     return page;
   }

@@ -6,8 +6,8 @@
 
 namespace pglessor::core {
 
-Pool::Pool(const PoolOptions& options, const Clock& clock, Connector& connector,
-           FencingSource& fencing, LeaseLost lease_lost)
+Pool::Pool(const PoolOptions& options, const Clock& clock, Connector& connector, FencingSource& fencing,
+           LeaseLost lease_lost)
     : options_(options),
       clock_(clock),
       started_(clock.Now()),
@@ -28,9 +28,7 @@ void Pool::Decide(Step step) {
 
 void Pool::Start() {
   fencing_.Subscribe([this](FencingSource::Block block) {
-    Decide([&](PoolState& state, Time now, Actions& actions) {
-      state.AddFencingBlock(now, block, actions);
-    });
+    Decide([&](PoolState& state, Time now, Actions& actions) { state.AddFencingBlock(now, block, actions); });
   });
   Tick();
 }
@@ -57,9 +55,7 @@ void Pool::Unbind(ConnectionIndex connection) {
 
 void Pool::Return(SlotRef slot, EndReason reason) {
   Unbind(slot.index);
-  Decide([&](PoolState& state, Time now, Actions& actions) {
-    state.Return(now, slot, reason, actions);
-  });
+  Decide([&](PoolState& state, Time now, Actions& actions) { state.Return(now, slot, reason, actions); });
 }
 
 void Pool::BeginClean(SlotRef slot, EndReason reason) {
@@ -79,9 +75,7 @@ void Pool::Cleaned(SlotRef slot, const Connection::CleanReport& report) {
 
 void Pool::Discard(SlotRef slot, EndReason reason) {
   Unbind(slot.index);
-  Decide([&](PoolState& state, Time now, Actions& actions) {
-    state.Discard(now, slot, reason, actions);
-  });
+  Decide([&](PoolState& state, Time now, Actions& actions) { state.Discard(now, slot, reason, actions); });
 }
 
 void Pool::Tick() {
@@ -150,14 +144,11 @@ void Pool::Complete(Actions::Grant grant) {
     granted.connection = entry.connection;
     granted.connection_id = entry.id;
   });
-  PGLESSOR_CHECK(granted.connection != nullptr,
-                 "a connection is registered before it is available");
+  PGLESSOR_CHECK(granted.connection != nullptr, "a connection is registered before it is available");
   if (granted.connection->lost()) {
-    // It died while it was idle, and the news of it is on its way: nobody is handed a dead
-    // connection.
-    Decide([&](PoolState& state, Time now, Actions& actions) {
-      state.Regret(now, std::move(grant), actions);
-    });
+    // It died while it was idle, and the news of it is on its way: nobody is handed a dead connection.
+    Decide(
+        [&](PoolState& state, Time now, Actions& actions) { state.Regret(now, std::move(grant), actions); });
     return;
   }
   grant.waiter.done(std::move(granted));
@@ -166,9 +157,7 @@ void Pool::Complete(Actions::Grant grant) {
 void Pool::Open(SlotRef slot) {
   connector_.Open(
       options_.connect_timeout,
-      [this, slot](absl::StatusOr<std::shared_ptr<Connection>> opened) {
-        OnOpened(slot, std::move(opened));
-      },
+      [this, slot](absl::StatusOr<std::shared_ptr<Connection>> opened) { OnOpened(slot, std::move(opened)); },
       [this, slot] { OnLost(slot); });
 }
 
@@ -180,8 +169,8 @@ void Pool::OnOpened(SlotRef slot, absl::StatusOr<std::shared_ptr<Connection>> op
     return;
   }
   const WallTime wall = clock_.WallNow();
-  connections_.Insert(slot.index, {*std::move(opened), FormatConnectionId(slot.index, wall),
-                                   clock_.Now(), wall, std::nullopt});
+  connections_.Insert(slot.index, {*std::move(opened), FormatConnectionId(slot.index, wall), clock_.Now(),
+                                   wall, std::nullopt});
   Decide([&](PoolState& state, Time now, Actions& actions) { state.Opened(now, slot, actions); });
 }
 
@@ -196,18 +185,17 @@ void Pool::Close(SlotRef slot) {
   std::shared_ptr<Connection> connection;
   connections_.With(slot.index, [&](const Registered& entry) { connection = entry.connection; });
   PGLESSOR_CHECK(connection != nullptr, "only an open connection is closed");
-  connection->Close({.gone =
-                         [this, slot] {
-                           connections_.Erase(slot.index);
-                           Decide([&](PoolState& state, Time now, Actions& actions) {
-                             state.Gone(now, slot, actions);
-                           });
-                         },
-                     .stuck =
-                         [this, slot] {
-                           const MutexLock lock(mutex_);
-                           state_.Stuck(slot);
-                         }});
+  connection->Close(
+      {.gone =
+           [this, slot] {
+             connections_.Erase(slot.index);
+             Decide([&](PoolState& state, Time now, Actions& actions) { state.Gone(now, slot, actions); });
+           },
+       .stuck =
+           [this, slot] {
+             const MutexLock lock(mutex_);
+             state_.Stuck(slot);
+           }});
 }
 
 }  // namespace pglessor::core

@@ -1,11 +1,8 @@
-// One pool: its bookkeeping under one mutex, and the outside world acted upon after the mutex is
-// dropped.
+// One pool: its bookkeeping under one mutex, and the outside world acted upon after the mutex is dropped.
 //
-// Threads: any thread may call. Each member decides in PoolState under the lock, then opens, closes
-// and
+// Threads: any thread may call. Each member decides in PoolState under the lock, then opens, closes and
 //   completes outside it, on the calling thread.
-// Owns: the pool's connections, in a registry by index. It must outlive whatever runs its
-// connector's
+// Owns: the pool's connections, in a registry by index. It must outlive whatever runs its connector's
 //   callbacks: stop that first.
 #pragma once
 
@@ -62,8 +59,7 @@ class Pool {
 
   // `done` comes exactly once, perhaps inside this call.
   // Fails with: RESOURCE_EXHAUSTED POOL_EXHAUSTED, NO_IDLE_CONNECTION, WAIT_QUEUE_FULL; UNAVAILABLE
-  //   DATABASE_UNAVAILABLE, DRAINING; FAILED_PRECONDITION DATABASE_AUTH_FAILED; CANCELLED (by
-  //   Cancel).
+  //   DATABASE_UNAVAILABLE, DRAINING; FAILED_PRECONDITION DATABASE_AUTH_FAILED; CANCELLED (by Cancel).
   WaiterId Acquire(Duration wait, Waiter::Done done);
   void Cancel(WaiterId waiter);
   // `lease` has this connection from now on; see LeaseLost.

@@ -21,12 +21,11 @@ WaiterId PoolState::Acquire(Time now, Duration wait, Waiter::Done done, Actions&
   const WaiterId id = waiter.id;
 
   if (draining_) {
-    Refuse(
-        std::move(waiter),
-        MakeError(absl::StatusCode::kUnavailable,
-                  "the service is draining and grants no more leases; acquire from another replica",
-                  {.reason = reason::kDraining}),
-        counters_.rejected, actions);
+    Refuse(std::move(waiter),
+           MakeError(absl::StatusCode::kUnavailable,
+                     "the service is draining and grants no more leases; acquire from another replica",
+                     {.reason = reason::kDraining}),
+           counters_.rejected, actions);
   } else if (queue_.empty() && !available_.empty() && !fencing_.empty()) {
     actions.grants.push_back(MakeGrant(now, std::move(waiter)));
   } else if (queue_.size() >= options_.max_waiters) {
@@ -35,9 +34,9 @@ WaiterId PoolState::Acquire(Time now, Duration wait, Waiter::Done done, Actions&
                                   " callers wait for this pool, which is its limit; retry later"),
                      reason::kWaitQueueFull),
            counters_.rejected, actions);
-  } else if (!waiter.queues && (total_ >= options_.max_connections || now < open_not_before_ ||
-                                static_cast<int64_t>(queue_.size()) >
-                                    in(SlotState::kOpening) + in(SlotState::kCleaning))) {
+  } else if (!waiter.queues &&
+             (total_ >= options_.max_connections || now < open_not_before_ ||
+              static_cast<int64_t>(queue_.size()) > in(SlotState::kOpening) + in(SlotState::kCleaning))) {
     Refuse(std::move(waiter), NothingIdle(), counters_.rejected, actions);
   } else {
     queue_.Push(std::move(waiter));
@@ -48,8 +47,7 @@ WaiterId PoolState::Acquire(Time now, Duration wait, Waiter::Done done, Actions&
 
 void PoolState::Cancel(WaiterId id, Actions& actions) {
   if (auto waiter = queue_.Remove(id)) {
-    Refuse(*std::move(waiter), absl::CancelledError("the caller has gone"), counters_.cancelled,
-           actions);
+    Refuse(*std::move(waiter), absl::CancelledError("the caller has gone"), counters_.cancelled, actions);
   }
 }
 
@@ -108,8 +106,7 @@ void PoolState::OpenFailed(Time now, SlotRef ref, const absl::Status& why, Actio
   PGLESSOR_CHECK(slot.state == SlotState::kOpening, "only an opening fails to open");
   Free(slot);
   ++counters_.opens_failed;
-  // Several openings that failed together are one failure: it is the database that is asked less
-  // often.
+  // Several openings that failed together are one failure: it is the database that is asked less often.
   if (now >= open_not_before_) {
     const Duration backoff =
         std::min(options_.max_open_backoff,
@@ -182,10 +179,9 @@ void PoolState::Drain(Actions& actions) {
   draining_ = true;
   while (!queue_.empty()) {
     Refuse(queue_.PopFront(),
-           MakeError(
-               absl::StatusCode::kUnavailable,
-               "the service began to drain while this acquire waited; acquire from another replica",
-               {.reason = reason::kDraining}),
+           MakeError(absl::StatusCode::kUnavailable,
+                     "the service began to drain while this acquire waited; acquire from another replica",
+                     {.reason = reason::kDraining}),
            counters_.rejected, actions);
   }
 }
@@ -226,8 +222,7 @@ void PoolState::Serve(Time now, Actions& actions) {
 void PoolState::Balance(Time now, Actions& actions) {
   if (fencing_.ShouldAsk()) actions.take_fencing_block = true;
   if (draining_ || now < open_not_before_) return;
-  while (total_ < options_.max_connections &&
-         in(SlotState::kOpening) < options_.max_concurrent_opens) {
+  while (total_ < options_.max_connections && in(SlotState::kOpening) < options_.max_concurrent_opens) {
     const int32_t lasting = total_ - in(SlotState::kRetiring)-in(SlotState::kStuck);
     // What is being cleaned serves a waiter long before a new connection could.
     const int64_t coming = in(SlotState::kOpening) + in(SlotState::kCleaning);
@@ -256,16 +251,15 @@ void PoolState::Refuse(Waiter waiter, absl::Status why, int64_t& counter, Action
 }
 
 absl::Status PoolState::WaitedInVain(const Waiter& waiter) const {
-  const bool nothing_opened =
-      last_open_failure_ >= waiter.since && last_open_success_ < last_open_failure_;
+  const bool nothing_opened = last_open_failure_ >= waiter.since && last_open_success_ < last_open_failure_;
   if (nothing_opened && !absl::IsResourceExhausted(last_open_error_)) {
     if (absl::IsFailedPrecondition(last_open_error_)) return last_open_error_;
-    return MakeError(absl::StatusCode::kUnavailable,
-                     absl::StrCat("no connection to the database could be opened meanwhile: ",
-                                  last_open_error_.message()),
-                     {.reason = reason::kDatabaseUnavailable,
-                      .retry_after = std::max<Duration>(options_.first_open_backoff,
-                                                        open_not_before_ - last_open_failure_)});
+    return MakeError(
+        absl::StatusCode::kUnavailable,
+        absl::StrCat("no connection to the database could be opened meanwhile: ", last_open_error_.message()),
+        {.reason = reason::kDatabaseUnavailable,
+         .retry_after =
+             std::max<Duration>(options_.first_open_backoff, open_not_before_ - last_open_failure_)});
   }
   if (!waiter.queues) return NothingIdle();
   return Exhausted(
@@ -294,8 +288,7 @@ absl::Status PoolState::Exhausted(absl::string_view message, const char* reason)
 PoolState::Slot& PoolState::At(SlotRef ref) {
   PGLESSOR_CHECK(ref.position < slots_.size(), "a slot is named by whoever has it");
   Slot& slot = slots_[ref.position];
-  PGLESSOR_CHECK(slot.taken && slot.index == ref.index,
-                 "a slot is freed only by its own connection");
+  PGLESSOR_CHECK(slot.taken && slot.index == ref.index, "a slot is freed only by its own connection");
   return slot;
 }
 

@@ -1,5 +1,5 @@
-// One pool's bookkeeping: slots, waiters, counts. Plain state: no lock, `now` is an argument, and
-// every call appends to `Actions` what its caller must do afterwards, outside the lock.
+// One pool's bookkeeping: slots, waiters, counts. Plain state: no lock, `now` is an argument, and every
+// call appends to `Actions` what its caller must do afterwards, outside the lock.
 //
 // A slot is the right to have one connection. Its states, and the only ways between them:
 //
@@ -15,14 +15,11 @@
 //      └─────────────  kStuck
 //
 // Invariants
-//   1. available + in_use + opening + cleaning + retiring + stuck = total <= max_connections, at
-//   every
-//      instant: a slot is reserved before anything is opened, and freed only when PostgreSQL has
-//      let go.
+//   1. available + in_use + opening + cleaning + retiring + stuck = total <= max_connections, at every
+//      instant: a slot is reserved before anything is opened, and freed only when PostgreSQL has let go.
 //   2. acquires_requested = granted + timed_out + cancelled + rejected + waiting.
 //   3. granted = in_use + the sum of ended.
-//   4. Nobody overtakes: what becomes available goes to the front of the queue, and a newcomer is
-//   granted
+//   4. Nobody overtakes: what becomes available goes to the front of the queue, and a newcomer is granted
 //      at once only while the queue is empty.
 //   5. Fencing tokens rise with every grant.
 #pragma once
@@ -105,24 +102,20 @@ class PoolState {
   WaiterId Acquire(Time now, Duration wait, Waiter::Done done, Actions& actions);
   // The caller has gone. Nothing if it was served or refused before.
   void Cancel(WaiterId id, Actions& actions);
-  // The granted connection turned out to be dead: takes the grant back, and the waiter its old
-  // place.
+  // The granted connection turned out to be dead: takes the grant back, and the waiter its old place.
   void Regret(Time now, Actions::Grant grant, Actions& actions);
 
   // --- leases that end ---
-  void Return(Time now, SlotRef slot, EndReason reason,
-              Actions& actions);  // nothing ran: lend again
+  void Return(Time now, SlotRef slot, EndReason reason, Actions& actions);  // nothing ran: lend again
   void BeginClean(Time now, SlotRef slot, EndReason reason);
-  void Discard(Time now, SlotRef slot, EndReason reason,
-               Actions& actions);  // close, do not lend again
+  void Discard(Time now, SlotRef slot, EndReason reason, Actions& actions);  // close, do not lend again
 
   // --- connections ---
   void Opened(Time now, SlotRef slot, Actions& actions);
   void OpenFailed(Time now, SlotRef slot, const absl::Status& why, Actions& actions);
   void Cleaned(Time now, SlotRef slot, Actions& actions);
   void Retire(Time now, SlotRef slot, Actions& actions);  // it did not come clean
-  void Lost(Time now, SlotRef slot,
-            Actions& actions);  // its backend died; a holder's lease is ended apart
+  void Lost(Time now, SlotRef slot, Actions& actions);    // its backend died; a holder's lease is ended apart
   void Stuck(SlotRef slot);
   void Gone(Time now, SlotRef slot, Actions& actions);
   void AddFencingBlock(Time now, FencingSource::Block block, Actions& actions);
@@ -148,8 +141,8 @@ class PoolState {
     int64_t uses = 0;
   };
 
-  // The two loops that everything above ends in: who can be served is served; what should be open
-  // and is not, and may be, is opened.
+  // The two loops that everything above ends in: who can be served is served; what should be open and
+  // is not, and may be, is opened.
   void Serve(Time now, Actions& actions);
   void Balance(Time now, Actions& actions);
 

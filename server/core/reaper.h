@@ -7,8 +7,7 @@
 
 namespace pglessor::core {
 
-// Threads: Start once, from any thread. `lessor`, `clock` and `executor` must outlive the
-// executor's last
+// Threads: Start once, from any thread. `lessor`, `clock` and `executor` must outlive the executor's last
 //   task.
 class Reaper {
  public:

@@ -14,8 +14,8 @@
 
 namespace pglessor::core {
 
-// A parameter as it goes to PostgreSQL: text with the type left to PostgreSQL's inference, or bytes
-// as a binary bytea. Nothing = NULL.
+// A parameter as it goes to PostgreSQL: text with the type left to PostgreSQL's inference, or bytes as a
+// binary bytea. Nothing = NULL.
 struct Parameter {
   std::optional<std::string> value;
   bool binary = false;
@@ -34,13 +34,13 @@ struct Column {
   std::string type_name;
 };
 
-// One value of a row, in PostgreSQL's text format; a bytea as its bytes. Nothing = NULL. Valid only
-// during the call that brings it.
+// One value of a row, in PostgreSQL's text format; a bytea as its bytes. Nothing = NULL. Valid only during
+// the call that brings it.
 using Field = std::optional<absl::string_view>;
 using Row = std::span<const Field>;
 
-// How a statement ended, as far as its connection can say. What the caller is told (is it known not
-// to have happened?) is decided from this in statement_outcome.h, in one place.
+// How a statement ended, as far as its connection can say. What the caller is told (is it known not to
+// have happened?) is decided from this in statement_outcome.h, in one place.
 struct StatementEnd {
   enum class How {
     kDone,            // it ran; the summary holds

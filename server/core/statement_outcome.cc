@@ -13,10 +13,9 @@
 namespace pglessor::core {
 namespace {
 
-// PostgreSQL's statements, less COMMIT, END, PREPARE, CALL and DO. ROLLBACK and ABORT stay:
-// unanswered, they have done what the connection's end does anyway. EXECUTE runs what a PREPARE has
-// named, and that is never a transaction command; FETCH and the like only read. Sorted, for the
-// search below.
+// PostgreSQL's statements, less COMMIT, END, PREPARE, CALL and DO. ROLLBACK and ABORT stay: unanswered,
+// they have done what the connection's end does anyway. EXECUTE runs what a PREPARE has named, and that
+// is never a transaction command; FETCH and the like only read. Sorted, for the search below.
 constexpr std::array<absl::string_view, 47> kStays = {
     "ABORT",   "ALTER",    "ANALYZE",    "BEGIN",    "CHECKPOINT", "CLOSE",   "CLUSTER", "COMMENT",
     "COPY",    "CREATE",   "DEALLOCATE", "DECLARE",  "DELETE",     "DISCARD", "DROP",    "EXECUTE",
@@ -58,11 +57,9 @@ absl::string_view SkipToKeyword(absl::string_view sql) {
 
 bool StaysInTransaction(absl::string_view sql) {
   sql = SkipToKeyword(sql);
-  const auto* end = std::find_if_not(sql.begin(), sql.end(), [](char c) {
-    return absl::ascii_isalpha(static_cast<unsigned char>(c));
-  });
-  const std::string keyword =
-      absl::AsciiStrToUpper(sql.substr(0, static_cast<size_t>(end - sql.begin())));
+  const auto* end = std::find_if_not(
+      sql.begin(), sql.end(), [](char c) { return absl::ascii_isalpha(static_cast<unsigned char>(c)); });
+  const std::string keyword = absl::AsciiStrToUpper(sql.substr(0, static_cast<size_t>(end - sql.begin())));
   return std::binary_search(kStays.begin(), kStays.end(), keyword);
 }
 
@@ -72,20 +69,17 @@ absl::Status OutcomeOfUnanswered(const StatementEnd& end, bool stays_in_transact
   if (end.sent && !(end.was_in_transaction && stays_in_transaction)) {
     return MakeError(
         absl::StatusCode::kUnknown,
-        "the statement was sent and its answer never came: it may or may not have taken effect; "
-        "look "
+        "the statement was sent and its answer never came: it may or may not have taken effect; look "
         "before you repeat it",
         {.reason = reason::kCommitOutcomeUnknown,
-         .metadata = {
-             {"lease_reason", EndReasonCode(lease_end.value_or(EndReason::kConnectionLost))}}});
+         .metadata = {{"lease_reason", EndReasonCode(lease_end.value_or(EndReason::kConnectionLost))}}});
   }
   if (fenced && lease_end) return EndedError(*lease_end);
-  return MakeError(
-      absl::StatusCode::kAborted,
-      end.sent ? "the connection died and the open transaction was rolled back; begin again on "
-                 "a new lease"
-               : "the connection died before the statement was sent; repeat it on a new lease",
-      {.reason = reason::kConnectionLost});
+  return MakeError(absl::StatusCode::kAborted,
+                   end.sent ? "the connection died and the open transaction was rolled back; begin again on "
+                              "a new lease"
+                            : "the connection died before the statement was sent; repeat it on a new lease",
+                   {.reason = reason::kConnectionLost});
 }
 
 }  // namespace pglessor::core

@@ -1,7 +1,6 @@
 // What a holder may be told of a statement whose answer never came.
 //
-// The rule: never say "it did not happen" of what may have happened, for callers retry on that
-// word.
+// The rule: never say "it did not happen" of what may have happened, for callers retry on that word.
 //
 //   sent?  in a transaction?  first keyword          connection lost        lease ended
 //   no     -                  -                      ABORTED                FAILED_PRECONDITION
@@ -10,9 +9,8 @@
 //                             the transaction
 //   yes    otherwise                                 UNKNOWN COMMIT_OUTCOME_UNKNOWN
 //
-// Inside a transaction an unanswered statement is rolled back with it, unless it ends the
-// transaction (COMMIT, END, PREPARE TRANSACTION), may do so inside (CALL, DO), or is not one that
-// we recognise.
+// Inside a transaction an unanswered statement is rolled back with it, unless it ends the transaction
+// (COMMIT, END, PREPARE TRANSACTION), may do so inside (CALL, DO), or is not one that we recognise.
 #pragma once
 
 #include <optional>
@@ -25,13 +23,13 @@
 
 namespace pglessor::core {
 
-// Pure. Requires: end.how is kConnectionLost or kFenced. `stays_in_transaction` is what
-// StaysInTransaction says of the statement, `lease_end` its lease's end reason, if known.
+// Pure. Requires: end.how is kConnectionLost or kFenced. `stays_in_transaction` is what StaysInTransaction
+// says of the statement, `lease_end` its lease's end reason, if known.
 absl::Status OutcomeOfUnanswered(const StatementEnd& end, bool stays_in_transaction,
                                  std::optional<EndReason> lease_end);
 
-// True if `sql` starts with a keyword, after blanks and comments, of which we know that it neither
-// ends a transaction nor can contain something that does.
+// True if `sql` starts with a keyword, after blanks and comments, of which we know that it neither ends a
+// transaction nor can contain something that does.
 bool StaysInTransaction(absl::string_view sql);
 
 }  // namespace pglessor::core

@@ -1,8 +1,7 @@
 // The acquires that wait for one pool, in the order in which they will be served. Plain state.
 //
-// Fair here means: first come, first served. An entry leaves by being served, by its deadline, or
-// because its caller has gone; where it goes back (its connection turned out to be dead), it takes
-// its old place.
+// Fair here means: first come, first served. An entry leaves by being served, by its deadline, or because
+// its caller has gone; where it goes back (its connection turned out to be dead), it takes its old place.
 //
 // Cost: O(log n) for everything but the front, which is O(1).
 #pragma once

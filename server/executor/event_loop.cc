@@ -28,19 +28,15 @@ void EventLoop::Watch::Want(bool read, bool write) {
   if (wanted == wanted_) return;
   wanted_ = wanted;
   epoll_event event{.events = wanted, .data = {.u64 = id_}};
-  // It fails only where a library has closed the socket under its owner, who is about to hear of
-  // that.
+  // It fails only where a library has closed the socket under its owner, who is about to hear of that.
   epoll_ctl(loop_.epoll_, EPOLL_CTL_MOD, fd_, &event);
 }
 
 EventLoop::EventLoop(const core::Clock& clock)
-    : clock_(clock),
-      epoll_(epoll_create1(EPOLL_CLOEXEC)),
-      wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
+    : clock_(clock), epoll_(epoll_create1(EPOLL_CLOEXEC)), wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
   PGLESSOR_CHECK(epoll_ >= 0 && wake_ >= 0, "the process has file descriptors for its event loop");
   epoll_event event{.events = EPOLLIN, .data = {.u64 = kWakeId}};
-  PGLESSOR_CHECK(epoll_ctl(epoll_, EPOLL_CTL_ADD, wake_, &event) == 0,
-                 "an eventfd can be waited for");
+  PGLESSOR_CHECK(epoll_ctl(epoll_, EPOLL_CTL_ADD, wake_, &event) == 0, "an eventfd can be waited for");
 }
 
 EventLoop::~EventLoop() {
@@ -146,8 +142,7 @@ int EventLoop::NextTimeoutMilliseconds() {
   }
   if (timers_.empty()) return -1;
   // Rounded up: waking a fraction of a millisecond early would only spin until it is over.
-  const auto wait =
-      std::chrono::ceil<std::chrono::milliseconds>(timers_.begin()->first.first - Now());
+  const auto wait = std::chrono::ceil<std::chrono::milliseconds>(timers_.begin()->first.first - Now());
   return static_cast<int>(std::clamp<int64_t>(wait.count(), 0, 60'000));
 }
 

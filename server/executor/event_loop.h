@@ -1,10 +1,8 @@
-// The event loop: one thread that waits for sockets, times and posted tasks, and runs them one by
-// one.
+// The event loop: one thread that waits for sockets, times and posted tasks, and runs them one by one.
 //
 // All of PostgreSQL is driven from it, so being on the loop *is* a connection's strand.
 //
-// Threads: Post, PostAt, Run (on the thread that becomes the loop's) and Stop from any; everything
-// else on
+// Threads: Post, PostAt, Run (on the thread that becomes the loop's) and Stop from any; everything else on
 //   the loop's thread only, or before Run.
 // Time: the given clock's; a timer runs at most a millisecond late, plus what runs before it.
 #pragma once
@@ -25,8 +23,8 @@ namespace pglessor::executor {
 
 class EventLoop : public core::Executor {
  public:
-  // A socket that is waited for, until this is destroyed. Owned by whoever owns the socket; destroy
-  // it before the socket is closed.
+  // A socket that is waited for, until this is destroyed. Owned by whoever owns the socket; destroy it
+  // before the socket is closed.
   class Watch {
    public:
     ~Watch();

@@ -27,8 +27,8 @@ const char* NameOf(LogLevel level) {
 
 }  // namespace
 
-std::string FormatLogLine(LogFormat format, absl::string_view time, LogLevel level,
-                          absl::string_view message, Log::Fields fields) {
+std::string FormatLogLine(LogFormat format, absl::string_view time, LogLevel level, absl::string_view message,
+                          Log::Fields fields) {
   if (format == LogFormat::kJson) {
     nlohmann::ordered_json line = {
         {"time", std::string(time)}, {"level", NameOf(level)}, {"message", std::string(message)}};
@@ -45,11 +45,9 @@ std::string FormatLogLine(LogFormat format, absl::string_view time, LogLevel lev
 
 void Log::Write(LogLevel level, absl::string_view message, Fields fields) const {
   if (level < least_) return;
-  const std::string time =
-      absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", absl::Now(), absl::UTCTimeZone());
+  const std::string time = absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", absl::Now(), absl::UTCTimeZone());
   const std::string line = FormatLogLine(format_, time, level, message, fields) + "\n";
-  // One write, so that lines of several threads do not mix. If stderr is gone there is nobody to
-  // tell.
+  // One write, so that lines of several threads do not mix. If stderr is gone there is nobody to tell.
   [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, line.data(), line.size());
 }
 

@@ -24,9 +24,7 @@ class Log {
   void Debug(absl::string_view message, Fields fields = {}) const {
     Write(LogLevel::kDebug, message, fields);
   }
-  void Info(absl::string_view message, Fields fields = {}) const {
-    Write(LogLevel::kInfo, message, fields);
-  }
+  void Info(absl::string_view message, Fields fields = {}) const { Write(LogLevel::kInfo, message, fields); }
   void Warning(absl::string_view message, Fields fields = {}) const {
     Write(LogLevel::kWarning, message, fields);
   }
@@ -41,9 +39,9 @@ class Log {
   const LogFormat format_;
 };
 
-// The line that Log writes, without its end; `time` as RFC 3339. Text is escaped: no caller's
-// newline or terminal code reaches the terminal.
-std::string FormatLogLine(LogFormat format, absl::string_view time, LogLevel level,
-                          absl::string_view message, Log::Fields fields);
+// The line that Log writes, without its end; `time` as RFC 3339. Text is escaped: no caller's newline or
+// terminal code reaches the terminal.
+std::string FormatLogLine(LogFormat format, absl::string_view time, LogLevel level, absl::string_view message,
+                          Log::Fields fields);
 
 }  // namespace pglessor::ops

@@ -23,8 +23,7 @@ using ResultPtr = std::unique_ptr<PGresult, ClearResult>;
 
 }  // namespace
 
-Backend::Backend(executor::EventLoop& loop, PGconn* raw)
-    : loop_(loop), connection_(raw), raw_(raw) {
+Backend::Backend(executor::EventLoop& loop, PGconn* raw) : loop_(loop), connection_(raw), raw_(raw) {
   PGLESSOR_CHECK(PQsetnonblocking(raw_, 1) == 0, "an open connection can be made non-blocking");
   PQsetNoticeReceiver(
       raw_,
@@ -33,8 +32,8 @@ Backend::Backend(executor::EventLoop& loop, PGconn* raw)
         if (listener != nullptr) listener->OnNotice(*notice);
       },
       this);
-  watch_ = loop_.WatchSocket(
-      PQsocket(raw_), [this](bool readable, bool writable) { OnSocket(readable, writable); });
+  watch_ = loop_.WatchSocket(PQsocket(raw_),
+                             [this](bool readable, bool writable) { OnSocket(readable, writable); });
   // Idle too: an end of the connection shows as something to read.
   UpdateWatch();
 }
@@ -56,8 +55,8 @@ absl::Status Backend::SendStatement(const core::Statement& statement) {
     lengths[i] = parameter.value ? static_cast<int>(parameter.value->size()) : 0;
     formats[i] = parameter.binary ? kBinary : kText;
   }
-  if (PQsendQueryParams(raw_, statement.sql.c_str(), static_cast<int>(count), types.data(),
-                        values.data(), lengths.data(), formats.data(), kText) == 0) {
+  if (PQsendQueryParams(raw_, statement.sql.c_str(), static_cast<int>(count), types.data(), values.data(),
+                        lengths.data(), formats.data(), kText) == 0) {
     if (PQstatus(raw_) == CONNECTION_BAD) {
       AfterSend(false);
       return absl::OkStatus();
@@ -177,8 +176,7 @@ bool Backend::TakeResult() {
       return false;
     default:
       if (EndsConnection(*result) || PQstatus(raw_) == CONNECTION_BAD) {
-        Lose(
-            absl::UnavailableError(absl::StripAsciiWhitespace(PQresultErrorMessage(result.get()))));
+        Lose(absl::UnavailableError(absl::StripAsciiWhitespace(PQresultErrorMessage(result.get()))));
         return false;
       }
   }

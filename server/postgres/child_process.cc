@@ -34,8 +34,7 @@ struct Report {
 struct Prepared {
   explicit Prepared(const Program& program) : program(program) {
     arguments.push_back(const_cast<char*>(program.path.c_str()));
-    for (const std::string& one : program.arguments)
-      arguments.push_back(const_cast<char*>(one.c_str()));
+    for (const std::string& one : program.arguments) arguments.push_back(const_cast<char*>(one.c_str()));
     arguments.push_back(nullptr);
     for (const std::string& one : program.environment) {
       environment.push_back(const_cast<char*>(one.c_str()));
@@ -89,8 +88,7 @@ void RestoreSignals() {
 }
 
 std::string WhatFailed(Step step, const Program& program) {
-  const std::string as =
-      program.user.has_value() ? absl::StrCat(" as the user ", program.user->name) : "";
+  const std::string as = program.user.has_value() ? absl::StrCat(" as the user ", program.user->name) : "";
   switch (step) {
     case Step::kAnnounce:
       return "tell the watcher of a new child";

@@ -12,16 +12,15 @@ Connector::Connector(executor::EventLoop& loop, ControlConnection& control, Addr
 
 void Connector::Open(core::Duration timeout, Opened opened, core::Connection::Callback lost) {
   loop_.Post([this, timeout, opened = std::move(opened), lost = std::move(lost)]() mutable {
-    OpenBackend(
-        loop_, address_, timeout,
-        [this, opened = std::move(opened),
-         lost = std::move(lost)](absl::StatusOr<std::unique_ptr<Backend>> backend) mutable {
-          if (!backend.ok()) {
-            opened(backend.status());
-            return;
-          }
-          opened(std::make_shared<Session>(loop_, control_, *std::move(backend), std::move(lost)));
-        });
+    OpenBackend(loop_, address_, timeout,
+                [this, opened = std::move(opened),
+                 lost = std::move(lost)](absl::StatusOr<std::unique_ptr<Backend>> backend) mutable {
+                  if (!backend.ok()) {
+                    opened(backend.status());
+                    return;
+                  }
+                  opened(std::make_shared<Session>(loop_, control_, *std::move(backend), std::move(lost)));
+                });
   });
 }
 

@@ -54,19 +54,18 @@ void ControlConnection::Start() {
 }
 
 void ControlConnection::Open() {
-  OpenBackend(loop_, address_, kOpenTimeout,
-              [this](absl::StatusOr<std::unique_ptr<Backend>> opened) {
-                if (!opened.ok()) {
-                  loop_.RunAfter(reopen_pause_, [this] { Open(); });
-                  reopen_pause_ = std::min<core::Duration>(reopen_pause_ * 2, kLastReopenPause);
-                  return;
-                }
-                reopen_pause_ = kFirstReopenPause;
-                backend_ = *std::move(opened);
-                backend_->SetListener(this);
-                AskForBlock();
-                Next();
-              });
+  OpenBackend(loop_, address_, kOpenTimeout, [this](absl::StatusOr<std::unique_ptr<Backend>> opened) {
+    if (!opened.ok()) {
+      loop_.RunAfter(reopen_pause_, [this] { Open(); });
+      reopen_pause_ = std::min<core::Duration>(reopen_pause_ * 2, kLastReopenPause);
+      return;
+    }
+    reopen_pause_ = kFirstReopenPause;
+    backend_ = *std::move(opened);
+    backend_->SetListener(this);
+    AskForBlock();
+    Next();
+  });
 }
 
 void ControlConnection::Cancel(const BackendIdentity& backend, Signalled signalled) {
@@ -77,8 +76,7 @@ void ControlConnection::Terminate(const BackendIdentity& backend, Signalled sign
   Signal("pg_catalog.pg_terminate_backend(pid)", backend, std::move(signalled));
 }
 
-void ControlConnection::Signal(const char* function, const BackendIdentity& backend,
-                               Signalled signalled) {
+void ControlConnection::Signal(const char* function, const BackendIdentity& backend, Signalled signalled) {
   Ask({absl::StrCat("SELECT ", function, " ", SameBackend(backend)),
        [signalled = std::move(signalled)](const absl::StatusOr<std::string>& answer) mutable {
          signalled(answer.status());
@@ -93,8 +91,7 @@ void ControlConnection::AwaitGone(const BackendIdentity& backend, absl::AnyInvoc
 void ControlConnection::AskIfGone(const BackendIdentity& backend, core::Duration pause,
                                   absl::AnyInvocable<void()> gone) {
   Ask({absl::StrCat("SELECT count(*) ", SameBackend(backend)),
-       [this, backend, pause,
-        gone = std::move(gone)](const absl::StatusOr<std::string>& answer) mutable {
+       [this, backend, pause, gone = std::move(gone)](const absl::StatusOr<std::string>& answer) mutable {
          if (answer.ok() && *answer == "0") {
            gone();
            return;

@@ -61,8 +61,7 @@ class ControlConnection : public core::FencingSource, private Backend::Listener 
   void Ask(Command command);
   void Next();
   void Signal(const char* function, const BackendIdentity& backend, Signalled signalled);
-  void AskIfGone(const BackendIdentity& backend, core::Duration pause,
-                 absl::AnyInvocable<void()> gone);
+  void AskIfGone(const BackendIdentity& backend, core::Duration pause, absl::AnyInvocable<void()> gone);
   void AskForBlock();
   void CheckDeadlines();
   void Drop(const absl::Status& why);

@@ -36,8 +36,7 @@ std::string WithTimeout(const EmbeddedLogin& login) {
 absl::StatusOr<Connection> Open(const EmbeddedLogin& login) {
   Connection connection(PQconnectdb(WithTimeout(login).c_str()));
   if (PQstatus(connection.get()) == CONNECTION_OK) return connection;
-  return absl::UnavailableError(
-      absl::StrCat("connect to the embedded PostgreSQL: ", MessageOf(connection)));
+  return absl::UnavailableError(absl::StrCat("connect to the embedded PostgreSQL: ", MessageOf(connection)));
 }
 
 absl::StatusOr<Result> Run(const Connection& connection, const std::string& sql) {
@@ -74,13 +73,13 @@ absl::Status PrepareEmbeddedDatabase(const std::string& socket_folder) {
   EmbeddedLogin login = {socket_folder, kEmbeddedSuperuser, "postgres"};
   absl::StatusOr<Connection> server = Open(login);
   if (!server.ok()) return server.status();
-  absl::Status made = MakeIfMissing(
-      *server, {absl::StrCat("SELECT FROM pg_roles WHERE rolname = '", kEmbeddedRole, "'"),
-                absl::StrCat("CREATE ROLE ", kEmbeddedRole, " LOGIN")});
+  absl::Status made =
+      MakeIfMissing(*server, {absl::StrCat("SELECT FROM pg_roles WHERE rolname = '", kEmbeddedRole, "'"),
+                              absl::StrCat("CREATE ROLE ", kEmbeddedRole, " LOGIN")});
   if (!made.ok()) return made;
-  made = MakeIfMissing(
-      *server, {absl::StrCat("SELECT FROM pg_database WHERE datname = '", kEmbeddedDatabase, "'"),
-                absl::StrCat("CREATE DATABASE ", kEmbeddedDatabase)});
+  made = MakeIfMissing(*server,
+                       {absl::StrCat("SELECT FROM pg_database WHERE datname = '", kEmbeddedDatabase, "'"),
+                        absl::StrCat("CREATE DATABASE ", kEmbeddedDatabase)});
   if (!made.ok()) return made;
 
   login.database = kEmbeddedDatabase;

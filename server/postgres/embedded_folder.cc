@@ -43,8 +43,8 @@ absl::Status FromErrorCode(const std::error_code& error, absl::string_view what)
 absl::Status CheckSocketPath(const std::string& folder, absl::string_view remedy, size_t added) {
   if (absl::StrContains(folder, ',')) {  // for libpq it separates two hosts, and nothing escapes it
     return absl::InvalidArgumentError(
-        absl::StrCat("PostgreSQL's clients cannot name a socket whose path has a comma, as ",
-                     folder, " has: ", remedy, " a folder without one in its path"));
+        absl::StrCat("PostgreSQL's clients cannot name a socket whose path has a comma, as ", folder,
+                     " has: ", remedy, " a folder without one in its path"));
   }
   const size_t size = folder.size() + kSocketFile.size();
   if (size <= kMaxSocketPath) return absl::OkStatus();
@@ -105,8 +105,7 @@ absl::StatusOr<EmbeddedFolder> EmbeddedFolder::MakeTemporary() {
   if (mkdtemp(path.data()) == nullptr) {
     return absl::ErrnoToStatus(errno, absl::StrCat("make a temporary folder in ", *parent));
   }
-  absl::StatusOr<FileDescriptor> lock =
-      TakeFolderLock(path + kTemporaryLockFile, LockFile::kMadeIfAbsent);
+  absl::StatusOr<FileDescriptor> lock = TakeFolderLock(path + kTemporaryLockFile, LockFile::kMadeIfAbsent);
   if (!lock.ok()) return lock.status();
   if (chmod(path.c_str(), FolderMode()) != 0) {
     return absl::ErrnoToStatus(errno, absl::StrCat("set the mode of ", path));
@@ -141,8 +140,8 @@ absl::StatusOr<EmbeddedFolder> EmbeddedFolder::Claim(const std::string& director
   // The lock says nothing of a PostgreSQL that was started by hand.
   const std::vector<pid_t> running = PostgresProcessesIn(path + "/data");
   if (!running.empty()) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "a PostgreSQL that is not ours runs in ", path, "/data (process ", running.front(), ")"));
+    return absl::FailedPreconditionError(absl::StrCat("a PostgreSQL that is not ours runs in ", path,
+                                                      "/data (process ", running.front(), ")"));
   }
   if (empty && chmod(path.c_str(), FolderMode()) != 0) {
     return absl::ErrnoToStatus(errno, absl::StrCat("set the mode of ", path));
@@ -195,17 +194,14 @@ void EmbeddedFolder::SweepLeftovers() {
   std::error_code error;
   for (fs::directory_iterator entry(*parent, error), last; entry != last; entry.increment(error)) {
     const std::string name = entry->path().filename().string();
-    if (!absl::StartsWith(name, kPrefix) || name.size() != kPrefix.size() + kRandom.size())
-      continue;
+    if (!absl::StartsWith(name, kPrefix) || name.size() != kPrefix.size() + kRandom.size()) continue;
     struct stat folder = {};
     if (lstat(entry->path().c_str(), &folder) != 0 || !S_ISDIR(folder.st_mode)) continue;
     if (folder.st_uid != geteuid()) continue;
-    if (fs::is_regular_file(
-            fs::symlink_status(entry->path().string() + kTemporaryLockFile, error))) {
+    if (fs::is_regular_file(fs::symlink_status(entry->path().string() + kTemporaryLockFile, error))) {
       found.push_back(entry->path().string());
     } else {
-      rmdir(
-          entry->path().c_str());  // its maker was killed before the lock; fails unless it is empty
+      rmdir(entry->path().c_str());  // its maker was killed before the lock; fails unless it is empty
     }
   }
   nothing_is_made->Close();
@@ -213,8 +209,7 @@ void EmbeddedFolder::SweepLeftovers() {
 }
 
 void EmbeddedFolder::SweepOne(const std::string& path) {
-  absl::StatusOr<FileDescriptor> lock =
-      TakeFolderLock(path + kTemporaryLockFile, LockFile::kExists);
+  absl::StatusOr<FileDescriptor> lock = TakeFolderLock(path + kTemporaryLockFile, LockFile::kExists);
   if (!lock.ok()) return;  // in use
   if (!EndPostgresProcessesIn(path).ok()) return;
   // What cannot be removed now stays a leftover, for the next sweep.

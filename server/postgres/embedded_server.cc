@@ -56,11 +56,10 @@ absl::StatusOr<std::optional<SystemUser>> ServerUser() {
   if (geteuid() != 0) return std::nullopt;
   absl::StatusOr<SystemUser> user = SystemUserNamed("postgres");
   if (user.ok()) return *std::move(user);
-  return absl::Status(
-      user.status().code(),
-      absl::StrCat(user.status().message(),
-                   ", as which PostgreSQL runs where pglessor runs as root: install "
-                   "PostgreSQL's server (on Debian: apt-get install postgresql)"));
+  return absl::Status(user.status().code(),
+                      absl::StrCat(user.status().message(),
+                                   ", as which PostgreSQL runs where pglessor runs as root: install "
+                                   "PostgreSQL's server (on Debian: apt-get install postgresql)"));
 }
 
 absl::StatusOr<PostgresPrograms> FindPrograms(const std::string& version) {
@@ -80,8 +79,8 @@ std::vector<std::string> ServerArguments(const EmbeddedFolder& folder, int max_c
       "listen_addresses=",
       "port=5432",
       // A list, whose entries may be quoted.
-      absl::StrCat("unix_socket_directories=\"",
-                   absl::StrReplaceAll(folder.socket(), {{"\"", "\"\""}}), "\""),
+      absl::StrCat("unix_socket_directories=\"", absl::StrReplaceAll(folder.socket(), {{"\"", "\"\""}}),
+                   "\""),
       "unix_socket_permissions=0700",
       absl::StrCat("hba_file=", folder.hba_file()),
       absl::StrCat("ident_file=", folder.ident_file()),
@@ -129,8 +128,7 @@ absl::Status WriteAccessRules(const EmbeddedFolder& folder) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<EmbeddedServer>> EmbeddedServer::Start(
-    const EmbeddedOptions& options) {
+absl::StatusOr<std::unique_ptr<EmbeddedServer>> EmbeddedServer::Start(const EmbeddedOptions& options) {
   if (options.max_connections < 1) {
     return absl::InvalidArgumentError("the embedded PostgreSQL needs at least one connection");
   }
@@ -138,15 +136,12 @@ absl::StatusOr<std::unique_ptr<EmbeddedServer>> EmbeddedServer::Start(
   // Before anything is touched.
   const absl::StatusOr<PostgresPrograms> installed = FindPrograms("");
   if (!installed.ok()) return installed.status();
-  absl::StatusOr<EmbeddedFolder> folder = options.directory.empty()
-                                              ? EmbeddedFolder::MakeTemporary()
-                                              : EmbeddedFolder::Claim(options.directory);
+  absl::StatusOr<EmbeddedFolder> folder =
+      options.directory.empty() ? EmbeddedFolder::MakeTemporary() : EmbeddedFolder::Claim(options.directory);
   if (!folder.ok()) return folder.status();
 
-  std::string log_file =
-      options.log_file.empty() ? folder->log() + "/postgresql.log" : options.log_file;
-  std::unique_ptr<EmbeddedServer> server(
-      new EmbeddedServer(*std::move(folder), std::move(log_file)));
+  std::string log_file = options.log_file.empty() ? folder->log() + "/postgresql.log" : options.log_file;
+  std::unique_ptr<EmbeddedServer> server(new EmbeddedServer(*std::move(folder), std::move(log_file)));
   absl::Status running = server->Run(options);
   if (!running.ok()) return running;  // what has been started ends with `server`
   return server;
@@ -163,8 +158,7 @@ EmbeddedServer::~EmbeddedServer() {
 absl::Status EmbeddedServer::Run(const EmbeddedOptions& options) {
   absl::StatusOr<std::optional<SystemUser>> user = ServerUser();
   if (!user.ok()) return user.status();
-  const absl::StatusOr<PostgresPrograms> programs =
-      FindPrograms(folder_.DataVersion().value_or(""));
+  const absl::StatusOr<PostgresPrograms> programs = FindPrograms(folder_.DataVersion().value_or(""));
   if (!programs.ok()) return programs.status();
 
   absl::StatusOr<std::unique_ptr<OwnerWatcher>> watcher = OwnerWatcher::Start(
@@ -207,8 +201,8 @@ absl::Status EmbeddedServer::Run(const EmbeddedOptions& options) {
 
 absl::Status EmbeddedServer::MakeData(const Program& initdb) {
   Program program = initdb;
-  program.arguments = {"-D", folder_.new_data(), "--username", kEmbeddedSuperuser,
-                       "--encoding=UTF8", "--locale=C.UTF-8",
+  program.arguments = {"-D", folder_.new_data(), "--username", kEmbeddedSuperuser, "--encoding=UTF8",
+                       "--locale=C.UTF-8",
                        // Of no effect while we run it (hba_file), and safe for whoever else does.
                        "--auth-local=peer", "--auth-host=reject", "--no-instructions"};
   if (folder_.temporary()) program.arguments.emplace_back("--no-sync");
@@ -233,9 +227,8 @@ absl::Status EmbeddedServer::WaitUntilItAccepts() const {
       return absl::InternalError("the embedded PostgreSQL ended while it started");
     }
     if (steady_clock::now() >= deadline) {
-      return absl::InternalError(
-          absl::StrCat("the embedded PostgreSQL does not accept connections ",
-                       kStartPatience.count() / 1000, " s after its start"));
+      return absl::InternalError(absl::StrCat("the embedded PostgreSQL does not accept connections ",
+                                              kStartPatience.count() / 1000, " s after its start"));
     }
   }
   return absl::OkStatus();
@@ -251,8 +244,8 @@ absl::Status EmbeddedServer::WithLog(const absl::Status& status) const {
   file.read(text.data(), end - begin);
   std::vector<std::string> lines = absl::StrSplit(text, '\n', absl::SkipEmpty());
   if (lines.size() > kMaxLinesQuoted) lines.erase(lines.begin(), lines.end() - kMaxLinesQuoted);
-  return absl::Status(status.code(), absl::StrCat(status.message(), ". The end of its log:\n",
-                                                  absl::StrJoin(lines, "\n")));
+  return absl::Status(status.code(),
+                      absl::StrCat(status.message(), ". The end of its log:\n", absl::StrJoin(lines, "\n")));
 }
 
 absl::Status EmbeddedServer::Stop() {

@@ -50,8 +50,7 @@ bool IsSqlState(absl::string_view text) {
 
 // From "…FATAL:  28P01: password authentication failed…". Empty where the server said nothing.
 absl::string_view SqlStateIn(absl::string_view message) {
-  for (size_t at = message.find(":  "); at != absl::string_view::npos;
-       at = message.find(":  ", at + 1)) {
+  for (size_t at = message.find(":  "); at != absl::string_view::npos; at = message.find(":  ", at + 1)) {
     const absl::string_view code = message.substr(at + 3, 5);
     if (IsSqlState(code) && message.substr(at + 8, 1) == ":") return code;
   }
@@ -79,11 +78,10 @@ absl::Status SqlError(const PGresult& error, bool timed_out) {
   add("position", PG_DIAG_STATEMENT_POSITION);
   add("constraint", PG_DIAG_CONSTRAINT_NAME);
   add("hint", PG_DIAG_MESSAGE_HINT);
-  return core::MakeError(
-      CodeOfSqlState(sqlstate, timed_out),
-      absl::StrCat(timed_out ? "statement_timeout ran out: " : "",
-                   FieldOf(error, PG_DIAG_MESSAGE_PRIMARY), " (SQLSTATE ", sqlstate, ")"),
-      {.reason = core::reason::kSqlError, .metadata = std::move(metadata)});
+  return core::MakeError(CodeOfSqlState(sqlstate, timed_out),
+                         absl::StrCat(timed_out ? "statement_timeout ran out: " : "",
+                                      FieldOf(error, PG_DIAG_MESSAGE_PRIMARY), " (SQLSTATE ", sqlstate, ")"),
+                         {.reason = core::reason::kSqlError, .metadata = std::move(metadata)});
 }
 
 bool EndsConnection(const PGresult& error) {

@@ -48,8 +48,8 @@ bool HasEnded(pid_t owner) {
 }
 
 absl::Status InUse(const std::string& path, pid_t owner) {
-  return absl::FailedPreconditionError(absl::StrCat(
-      path, " is locked: the folder is in use by another pglessor (process ", owner, ")"));
+  return absl::FailedPreconditionError(
+      absl::StrCat(path, " is locked: the folder is in use by another pglessor (process ", owner, ")"));
 }
 
 }  // namespace

@@ -24,7 +24,6 @@ absl::StatusOr<FileDescriptor> TakeFolderLock(const std::string& path, LockFile 
 
 // A lock on a folder itself, for a moment: leaves nothing behind. DeadlineExceeded after
 // `patience`.
-absl::StatusOr<FileDescriptor> LockBriefly(const std::string& folder,
-                                           std::chrono::milliseconds patience);
+absl::StatusOr<FileDescriptor> LockBriefly(const std::string& folder, std::chrono::milliseconds patience);
 
 }  // namespace pglessor::postgres

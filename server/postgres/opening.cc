@@ -28,15 +28,14 @@ struct FinishConnection {
 // Owns itself, from OpenBackend until it has called `opened`.
 class Opening : public Backend::Listener, public std::enable_shared_from_this<Opening> {
  public:
-  Opening(executor::EventLoop& loop, BackendOpened opened)
-      : loop_(loop), opened_(std::move(opened)) {}
+  Opening(executor::EventLoop& loop, BackendOpened opened) : loop_(loop), opened_(std::move(opened)) {}
 
   void Start(const Address& address, core::Duration timeout) {
     self_ = shared_from_this();
     timer_ = loop_.RunAfter(timeout, [this, timeout] {
-      Finish(absl::UnavailableError(absl::StrCat(
-          "opening a connection took longer than ",
-          std::chrono::duration_cast<std::chrono::milliseconds>(timeout).count(), " ms")));
+      Finish(absl::UnavailableError(
+          absl::StrCat("opening a connection took longer than ",
+                       std::chrono::duration_cast<std::chrono::milliseconds>(timeout).count(), " ms")));
     });
     // The DSN first: what stands behind it overrides it.
     const std::array<const char*, 6> keys = {"dbname",     "application_name", "client_encoding",
@@ -86,9 +85,8 @@ class Opening : public Backend::Listener, public std::enable_shared_from_this<Op
         Identify();
         return;
       default:
-        watch_ = loop_.WatchSocket(PQsocket(raw_.get()), [self = self_, this](bool, bool) {
-          Poll(PQconnectPoll(raw_.get()));
-        });
+        watch_ = loop_.WatchSocket(PQsocket(raw_.get()),
+                                   [self = self_, this](bool, bool) { Poll(PQconnectPoll(raw_.get())); });
         watch_->Want(status == PGRES_POLLING_READING, status == PGRES_POLLING_WRITING);
     }
   }

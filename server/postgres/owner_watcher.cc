@@ -120,15 +120,14 @@ absl::StatusOr<std::unique_ptr<OwnerWatcher>> OwnerWatcher::Start(const WatcherD
   removal.reserve(words.size() + 1);
   for (std::string& word : words) removal.push_back(word.data());
   removal.push_back(nullptr);
-  const WatcherStart start = {owner->read_end.get(), alive->read_end.get(), duty.lock,
-                              FindCommandLine(), duty.remove.empty() ? nullptr : removal.data()};
+  const WatcherStart start = {owner->read_end.get(), alive->read_end.get(), duty.lock, FindCommandLine(),
+                              duty.remove.empty() ? nullptr : removal.data()};
 
   const absl::StatusOr<pid_t> watcher = in_child::Fork();
   if (!watcher.ok()) return watcher.status();
   if (*watcher == 0) Watch(start);
   owner->read_end.Close();
-  return std::unique_ptr<OwnerWatcher>(
-      new OwnerWatcher(*watcher, *std::move(owner), *std::move(alive)));
+  return std::unique_ptr<OwnerWatcher>(new OwnerWatcher(*watcher, *std::move(owner), *std::move(alive)));
 }
 
 OwnerWatcher::OwnerWatcher(pid_t watcher, Pipe owner_pipe, Pipe alive_pipe)

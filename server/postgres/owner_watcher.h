@@ -38,7 +38,7 @@ namespace pglessor::postgres {
 
 // What the watcher does, besides ending PostgreSQL, when its owner has gone.
 struct WatcherDuty {
-  int lock = -1;  // it holds this descriptor too: the lock stays taken until all is done
+  int lock = -1;                    // it holds this descriptor too: the lock stays taken until all is done
   std::vector<std::string> remove;  // files and folders, removed in this order
 };
 

@@ -31,8 +31,7 @@ std::optional<PostgresPrograms> ProgramsIn(const fs::path& folder) {
 std::vector<int> VersionsNewestFirst(const std::string& installed) {
   std::vector<int> versions;
   std::error_code error;
-  for (fs::directory_iterator entry(installed, error), last; entry != last;
-       entry.increment(error)) {
+  for (fs::directory_iterator entry(installed, error), last; entry != last; entry.increment(error)) {
     int version = 0;
     if (absl::SimpleAtoi(entry->path().filename().string(), &version)) versions.push_back(version);
   }

@@ -26,24 +26,22 @@ constexpr size_t kMaxNotices = 100;
 constexpr Oid kByteaOid = 17;
 
 absl::Status GatewayNeeded() {
-  return core::MakeError(
-      absl::StatusCode::kUnimplemented,
-      "COPY FROM STDIN, COPY TO STDOUT and LISTEN need a session of their own: use a "
-      "PostgreSQL driver on the lease through the gateway",
-      {.reason = core::reason::kUseGateway});
+  return core::MakeError(absl::StatusCode::kUnimplemented,
+                         "COPY FROM STDIN, COPY TO STDOUT and LISTEN need a session of their own: use a "
+                         "PostgreSQL driver on the lease through the gateway",
+                         {.reason = core::reason::kUseGateway});
 }
 
 }  // namespace
 
-Session::Session(executor::EventLoop& loop, ControlConnection& control,
-                 std::unique_ptr<Backend> backend, Callback lost)
+Session::Session(executor::EventLoop& loop, ControlConnection& control, std::unique_ptr<Backend> backend,
+                 Callback lost)
     : loop_(loop),
       control_(control),
       identity_(backend->identity()),
       reported_at_opening_([&] {
         Reported reported;
-        for (size_t i = 0; i < kReported.size(); ++i)
-          reported[i] = backend->Parameter(kReported[i]);
+        for (size_t i = 0; i < kReported.size(); ++i) reported[i] = backend->Parameter(kReported[i]);
         return reported;
       }()),
       backend_(std::move(backend)),
@@ -54,9 +52,7 @@ Session::Session(executor::EventLoop& loop, ControlConnection& control,
 void Session::Execute(core::StatementKey key, core::Statement statement,
                       std::shared_ptr<core::StatementSink> sink) {
   loop_.Post([self = shared_from_this(), key, statement = std::move(statement),
-              sink = std::move(sink)]() mutable {
-    self->Start(key, std::move(statement), std::move(sink));
-  });
+              sink = std::move(sink)]() mutable { self->Start(key, std::move(statement), std::move(sink)); });
 }
 
 void Session::Cancel(core::StatementKey key) {
@@ -73,12 +69,12 @@ void Session::ResumeRows(core::StatementKey key) {
 
 void Session::Clean(core::LeaseCounter lease, absl::AnyInvocable<void(FenceReport)> fenced,
                     absl::AnyInvocable<void(CleanReport)> cleaned) {
-  loop_.Post([self = shared_from_this(), lease, fenced = std::move(fenced),
-              cleaned = std::move(cleaned)]() mutable {
-    fenced(self->RaiseFence(lease));
-    self->cleaned_ = std::move(cleaned);
-    self->CleanUp();
-  });
+  loop_.Post(
+      [self = shared_from_this(), lease, fenced = std::move(fenced), cleaned = std::move(cleaned)]() mutable {
+        fenced(self->RaiseFence(lease));
+        self->cleaned_ = std::move(cleaned);
+        self->CleanUp();
+      });
 }
 
 void Session::Fence(core::LeaseCounter lease, absl::AnyInvocable<void(FenceReport)> fenced) {
@@ -96,8 +92,7 @@ void Session::Start(core::StatementKey key, core::Statement statement,
     sink->OnEnd(std::move(end));
     return;
   }
-  PGLESSOR_CHECK(!running_ && !backend_->busy(),
-                 "the lease's permit lets one statement run at a time");
+  PGLESSOR_CHECK(!running_ && !backend_->busy(), "the lease's permit lets one statement run at a time");
   end.was_in_transaction = backend_->InTransaction();
   end.sent = true;
   const absl::Status sent = backend_->SendStatement(statement);
@@ -132,9 +127,8 @@ void Session::RequestCancel() {
 
 void Session::SendCancel() {
   ++cancels_in_flight_;
-  control_.Cancel(identity_, [self = shared_from_this()](const absl::Status& outcome) {
-    self->OnCancelled(outcome);
-  });
+  control_.Cancel(identity_,
+                  [self = shared_from_this()](const absl::Status& outcome) { self->OnCancelled(outcome); });
 }
 
 void Session::OnCancelled(const absl::Status& outcome) {
@@ -152,8 +146,7 @@ void Session::OnCancelled(const absl::Status& outcome) {
   // Cancel is advisory. It is asked for again while the lease lives; the lease's end has harder
   // means.
   loop_.RunAfter(kCancelPeriod, [self = shared_from_this(), key = running_->key] {
-    if (self->running_ && self->running_->key == key && !self->running_->answered)
-      self->SendCancel();
+    if (self->running_ && self->running_->key == key && !self->running_->answered) self->SendCancel();
   });
 }
 
@@ -223,8 +216,7 @@ void Session::CleanNext() {
     loop_.Cancel(*clean_timer_);
     clean_timer_ = loop_.RunAfter(kCleanTimeout, [self = shared_from_this()] {
       self->clean_timer_.reset();
-      self->FinishClean(
-          absl::DeadlineExceededError("ROLLBACK and DISCARD ALL did not end in time"));
+      self->FinishClean(absl::DeadlineExceededError("ROLLBACK and DISCARD ALL did not end in time"));
     });
     step_ = backend_->InTransaction() ? Step::kRollback : Step::kDiscard;
   } else if (step_ == Step::kRollback) {
@@ -235,8 +227,7 @@ void Session::CleanNext() {
   }
   // A simple query: through a named statement, DISCARD ALL leaves the unnamed one of the last
   // holder alive.
-  const absl::Status sent =
-      backend_->SendSimple(step_ == Step::kRollback ? "ROLLBACK" : "DISCARD ALL");
+  const absl::Status sent = backend_->SendSimple(step_ == Step::kRollback ? "ROLLBACK" : "DISCARD ALL");
   if (!sent.ok()) FinishClean(sent);
 }
 
@@ -244,8 +235,7 @@ void Session::Verify() {
   if (!cleaning_error_.ok()) {
     FinishClean(cleaning_error_);
   } else if (!backend_->Idle() || ReportedNow() != reported_at_opening_) {
-    FinishClean(
-        absl::InternalError("after DISCARD ALL the session is not as it was when it was opened"));
+    FinishClean(absl::InternalError("after DISCARD ALL the session is not as it was when it was opened"));
   } else {
     step_ = Step::kStatement;
     FinishClean(absl::OkStatus());

@@ -72,18 +72,13 @@ class Session : public core::Connection,
   enum class Step { kStatement, kUnlisten, kAwaitQuiet, kRollback, kDiscard, kGivenUp };
 
   static constexpr std::array<const char*, 6> kReported = {
-      "client_encoding",
-      "DateStyle",
-      "IntervalStyle",
-      "TimeZone",
-      "standard_conforming_strings",
+      "client_encoding",       "DateStyle", "IntervalStyle", "TimeZone", "standard_conforming_strings",
       "session_authorization",
   };
   using Reported = std::array<std::string, kReported.size()>;
 
   // On the loop.
-  void Start(core::StatementKey key, core::Statement statement,
-             std::shared_ptr<core::StatementSink> sink);
+  void Start(core::StatementKey key, core::Statement statement, std::shared_ptr<core::StatementSink> sink);
   void RequestCancel();
   void SendCancel();
   void OnCancelled(const absl::Status& outcome);
@@ -124,9 +119,8 @@ class Session : public core::Connection,
   absl::AnyInvocable<void(CleanReport)> cleaned_;
   absl::Status cleaning_error_;
   std::optional<executor::EventLoop::TimerId> clean_timer_;
-  std::vector<core::Field> row_;  // one row's fields, kept to be used again
-  std::deque<std::string>
-      row_bytes_;  // those of them that are decoded; references to them stay valid
+  std::vector<core::Field> row_;       // one row's fields, kept to be used again
+  std::deque<std::string> row_bytes_;  // those of them that are decoded; references to them stay valid
 };
 
 }  // namespace pglessor::postgres

@@ -35,10 +35,9 @@ absl::StatusOr<SystemUser> SystemUserNamed(const std::string& name) {
 
 absl::StatusOr<SystemUser> CurrentSystemUser() {
   const uid_t uid = geteuid();
-  return Find(absl::StrCat("number ", uid),
-              [uid](passwd* entry, char* space, size_t size, passwd** found) {
-                return getpwuid_r(uid, entry, space, size, found);
-              });
+  return Find(absl::StrCat("number ", uid), [uid](passwd* entry, char* space, size_t size, passwd** found) {
+    return getpwuid_r(uid, entry, space, size, found);
+  });
 }
 
 }  // namespace pglessor::postgres

@@ -1,12 +1,11 @@
-// RPCs on one completion queue: what a unary call, a stream of answers, and a refusal have in
-// common.
+// RPCs on one completion queue: what a unary call, a stream of answers, and a refusal have in common.
 //
-// One thread waits on the queue. A call that waits for a lease or a statement is an object and no
-// thread; whoever has its answer, on whatever thread, finishes it.
+// One thread waits on the queue. A call that waits for a lease or a statement is an object and no thread;
+// whoever has its answer, on whatever thread, finishes it.
 //
-// A call's life: it listens for a request; one comes, another call is put in its place to listen,
-// the handler runs; somebody finishes it; gRPC tells that it is done (answered, or the caller has
-// gone). Its operations each hold a reference, so it lives as long as any is under way.
+// A call's life: it listens for a request; one comes, another call is put in its place to listen, the
+// handler runs; somebody finishes it; gRPC tells that it is done (answered, or the caller has gone). Its
+// operations each hold a reference, so it lives as long as any is under way.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -25,8 +24,7 @@ class Event {
   virtual void Happened(bool ok) = 0;
 };
 
-// The queue, how many calls are under way, and how many objects there are: those, and the ones that
-// listen.
+// The queue, how many calls are under way, and how many objects there are: those, and the ones that listen.
 struct CallQueue {
   std::unique_ptr<grpc::ServerCompletionQueue> queue;
   std::atomic<int32_t> open_calls{0};
@@ -127,15 +125,13 @@ class UnaryCall : public Call {
  public:
   using Responder = grpc::ServerAsyncResponseWriter<Response>;
   struct Method {
-    std::function<void(grpc::ServerContext*, Request*, Responder*, grpc::ServerCompletionQueue*,
-                       void*)>
+    std::function<void(grpc::ServerContext*, Request*, Responder*, grpc::ServerCompletionQueue*, void*)>
         listen;
     std::function<void(std::shared_ptr<UnaryCall>)> handle;
   };
 
   // `method` is shared by all calls of the method and outlives them.
-  UnaryCall(CallQueue& queue, const Method& method)
-      : Call(queue), method_(method), responder_(&context()) {}
+  UnaryCall(CallQueue& queue, const Method& method) : Call(queue), method_(method), responder_(&context()) {}
 
   static void Serve(CallQueue& queue, const Method& method) {
     std::make_shared<UnaryCall>(queue, method)->Start();
@@ -146,9 +142,7 @@ class UnaryCall : public Call {
   // Told on the queue's thread when the call is over. To be set before the handler returns.
   void WhenDone(std::function<void(bool delivered)> done) { when_done_ = std::move(done); }
 
-  void Finish(const Response& response) {
-    responder_.Finish(response, grpc::Status::OK, FinishTag());
-  }
+  void Finish(const Response& response) { responder_.Finish(response, grpc::Status::OK, FinishTag()); }
   void Fail(const grpc::Status& status) { responder_.FinishWithError(status, FinishTag()); }
 
  protected:
@@ -156,9 +150,7 @@ class UnaryCall : public Call {
     method_.listen(&context(), &request_, &responder_, queue().queue.get(), tag);
   }
   void ListenAgain() override { Serve(queue(), method_); }
-  void OnRequest() override {
-    method_.handle(std::static_pointer_cast<UnaryCall>(shared_from_this()));
-  }
+  void OnRequest() override { method_.handle(std::static_pointer_cast<UnaryCall>(shared_from_this())); }
   void OnDone(bool delivered) override {
     if (when_done_) std::exchange(when_done_, nullptr)(delivered);
   }
@@ -179,17 +171,14 @@ class RefusedStream : public Call {
     grpc::Status why;
   };
 
-  RefusedStream(CallQueue& queue, const Method& method)
-      : Call(queue), method_(method), stream_(&context()) {}
+  RefusedStream(CallQueue& queue, const Method& method) : Call(queue), method_(method), stream_(&context()) {}
 
   static void Serve(CallQueue& queue, const Method& method) {
     std::make_shared<RefusedStream>(queue, method)->Start();
   }
 
  protected:
-  void Listen(void* tag) override {
-    method_.listen(&context(), &stream_, queue().queue.get(), tag);
-  }
+  void Listen(void* tag) override { method_.listen(&context(), &stream_, queue().queue.get(), tag); }
   void ListenAgain() override { Serve(queue(), method_); }
   void OnRequest() override { stream_.Finish(method_.why, FinishTag()); }
   void OnDone(bool) override {}

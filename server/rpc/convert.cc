@@ -55,8 +55,7 @@ absl::Status CheckTags(const google::protobuf::Map<std::string, std::string>& ta
       return FieldInvalid("tags", absl::StrCat("expected keys of 1 to ", kMaxTagKey, " bytes"));
     }
     if (value.size() > kMaxTagValue) {
-      return FieldInvalid("tags",
-                          absl::StrCat("expected values of at most ", kMaxTagValue, " bytes"));
+      return FieldInvalid("tags", absl::StrCat("expected values of at most ", kMaxTagValue, " bytes"));
     }
   }
   return absl::OkStatus();
@@ -113,9 +112,7 @@ v1::ConnectionState EnumOf(core::SlotState state) {
 }
 
 void SetCounters(const core::PoolCounters& from, v1::Counters& to) {
-  const auto ended = [&](core::EndReason reason) {
-    return from.ended[static_cast<size_t>(reason)];
-  };
+  const auto ended = [&](core::EndReason reason) { return from.ended[static_cast<size_t>(reason)]; };
   to.set_acquires_requested(from.acquires_requested);
   to.set_granted(from.granted);
   to.set_timed_out(from.timed_out);
@@ -133,8 +130,8 @@ void SetCounters(const core::PoolCounters& from, v1::Counters& to) {
   to.set_opens_failed(from.opens_failed);
 }
 
-void SetConnection(const core::PoolView& pool, const core::PoolView::Row& from,
-                   const core::Lessor& lessor, v1::ConnectionStats& to) {
+void SetConnection(const core::PoolView& pool, const core::PoolView::Row& from, const core::Lessor& lessor,
+                   v1::ConnectionStats& to) {
   to.set_id(from.id);
   to.set_state(EnumOf(from.slot.state));
   to.set_in_use(from.slot.state == core::SlotState::kInUse);
@@ -171,16 +168,13 @@ google::protobuf::Timestamp ToProto(core::WallTime time) {
   return proto;
 }
 
-absl::StatusOr<core::Duration> FromProto(const google::protobuf::Duration& span,
-                                         const char* field) {
+absl::StatusOr<core::Duration> FromProto(const google::protobuf::Duration& span, const char* field) {
   if (span.nanos() < 0 || span.nanos() >= kNanosPerSecond || span.seconds() < 0 ||
       span.seconds() > kMaxSeconds) {
-    return FieldInvalid(
-        field, absl::StrCat("expected a duration of zero or more, with seconds up to ", kMaxSeconds,
-                            " and nanos from 0 to 999999999"));
+    return FieldInvalid(field, absl::StrCat("expected a duration of zero or more, with seconds up to ",
+                                            kMaxSeconds, " and nanos from 0 to 999999999"));
   }
-  if (span.seconds() >= core::Duration::max().count() / kNanosPerSecond)
-    return core::Duration::max();
+  if (span.seconds() >= core::Duration::max().count() / kNanosPerSecond) return core::Duration::max();
   return seconds(span.seconds()) + nanoseconds(span.nanos());
 }
 
@@ -201,8 +195,8 @@ absl::StatusOr<core::AcquireRequest> FromProto(const v1::AcquireRequest& request
   }
   acquire.holder = request.holder();
   if (acquire.holder.size() > kMaxHolder) {
-    return FieldInvalid("holder", absl::StrCat("expected at most ", kMaxHolder, " bytes, got ",
-                                               acquire.holder.size()));
+    return FieldInvalid("holder",
+                        absl::StrCat("expected at most ", kMaxHolder, " bytes, got ", acquire.holder.size()));
   }
   if (request.has_ttl()) {
     const absl::StatusOr<core::Duration> ttl = TtlFromProto(request.ttl());
@@ -226,14 +220,12 @@ absl::StatusOr<core::AcquireRequest> FromProto(const v1::AcquireRequest& request
       acquire.priority = core::Priority::kHigh;
       break;
     default:
-      return FieldInvalid("priority",
-                          "expected PRIORITY_LOW (1), PRIORITY_NORMAL (2) or PRIORITY_HIGH (3)");
+      return FieldInvalid("priority", "expected PRIORITY_LOW (1), PRIORITY_NORMAL (2) or PRIORITY_HIGH (3)");
   }
   if (absl::Status tags = CheckTags(request.tags()); !tags.ok()) return tags;
   acquire.tags.insert(request.tags().begin(), request.tags().end());
   if (!request.request_id().empty() && !IsUuid(request.request_id())) {
-    return FieldInvalid("request_id",
-                        "expected a UUID, such as 7f1c0e52-9f0a-4b1e-8b53-2f4a4c1de001");
+    return FieldInvalid("request_id", "expected a UUID, such as 7f1c0e52-9f0a-4b1e-8b53-2f4a4c1de001");
   }
   return acquire;
 }
@@ -246,15 +238,13 @@ absl::StatusOr<core::Disposition> FromProto(v1::Disposition disposition) {
     case v1::DISPOSITION_DISCARD:
       return core::Disposition::kDiscard;
     default:
-      return FieldInvalid("disposition",
-                          "expected DISPOSITION_RETURN (1) or DISPOSITION_DISCARD (2)");
+      return FieldInvalid("disposition", "expected DISPOSITION_RETURN (1) or DISPOSITION_DISCARD (2)");
   }
 }
 
 absl::Status CheckReason(const std::string& reason) {
   if (reason.size() <= kMaxReason) return absl::OkStatus();
-  return FieldInvalid("reason",
-                      absl::StrCat("expected at most ", kMaxReason, " bytes, got ", reason.size()));
+  return FieldInvalid("reason", absl::StrCat("expected at most ", kMaxReason, " bytes, got ", reason.size()));
 }
 
 v1::Lease ToProto(const core::LeaseView& lease, const core::Lessor& lessor) {
@@ -280,8 +270,7 @@ v1::Lease ToProto(const core::LeaseView& lease, const core::Lessor& lessor) {
   return proto;
 }
 
-v1::PoolStats ToProto(const core::PoolView& pool, const core::Lessor& lessor,
-                      bool omit_connections) {
+v1::PoolStats ToProto(const core::PoolView& pool, const core::Lessor& lessor, bool omit_connections) {
   const core::PoolSnapshot& snapshot = pool.snapshot;
   v1::PoolStats proto;
   proto.set_pool(pool.options.name);

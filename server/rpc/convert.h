@@ -22,8 +22,7 @@ namespace pglessor::rpc {
 google::protobuf::Duration ToProto(core::Duration span);
 google::protobuf::Timestamp ToProto(core::WallTime time);
 
-// A normalised duration, zero or more; what is too long to count in nanoseconds is as long as can
-// be.
+// A normalised duration, zero or more; what is too long to count in nanoseconds is as long as can be.
 absl::StatusOr<core::Duration> FromProto(const google::protobuf::Duration& span, const char* field);
 
 // A ttl: as above, and not zero.
@@ -38,7 +37,6 @@ absl::Status CheckReason(const std::string& reason);
 
 v1::Lease ToProto(const core::LeaseView& lease, const core::Lessor& lessor);
 
-v1::PoolStats ToProto(const core::PoolView& pool, const core::Lessor& lessor,
-                      bool omit_connections);
+v1::PoolStats ToProto(const core::PoolView& pool, const core::Lessor& lessor, bool omit_connections);
 
 }  // namespace pglessor::rpc

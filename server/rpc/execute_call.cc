@@ -81,11 +81,11 @@ core::StatementSink::Flow ExecuteCall::OnRow(core::Row row) {
     const core::MutexLock lock(mutex_);
     if (abandoned_) return Flow::kContinue;
     if (bytes > kMaxRowBytes) {
-      too_large_ = core::MakeError(
-          absl::StatusCode::kResourceExhausted,
-          absl::StrCat("a row of ", bytes, " bytes is over the limit of ", kMaxRowBytes,
-                       "; select less of it, or use a PostgreSQL driver on the lease"),
-          {.reason = core::reason::kTooLarge});
+      too_large_ =
+          core::MakeError(absl::StatusCode::kResourceExhausted,
+                          absl::StrCat("a row of ", bytes, " bytes is over the limit of ", kMaxRowBytes,
+                                       "; select less of it, or use a PostgreSQL driver on the lease"),
+                          {.reason = core::reason::kTooLarge});
       abandon = true;
     } else {
       if (batch_bytes_ + bytes > kMaxBatchBytes) CloseBatch();

@@ -1,8 +1,8 @@
 // One Execute: a statement's rows as a stream of messages, no faster than its reader takes them.
 //
-// Rows come on the connection's strand and are gathered into batches; one message at a time is
-// under way to the caller. When enough stand ready, the connection is asked to pause: so a slow
-// reader slows PostgreSQL, and not this process's memory.
+// Rows come on the connection's strand and are gathered into batches; one message at a time is under way to
+// the caller. When enough stand ready, the connection is asked to pause: so a slow reader slows PostgreSQL,
+// and not this process's memory.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -22,15 +22,14 @@
 
 namespace pglessor::rpc {
 
-// Threads: the sink's members come on the strand, the call's on the queue's thread; the mutex is
-// between
+// Threads: the sink's members come on the strand, the call's on the queue's thread; the mutex is between
 //   them, and it is not held over a call into the core.
 class ExecuteCall : public Call, public core::StatementSink {
  public:
   using Writer = grpc::ServerAsyncWriter<v1::ExecuteResponse>;
   struct Method {
-    std::function<void(grpc::ServerContext*, v1::ExecuteRequest*, Writer*,
-                       grpc::ServerCompletionQueue*, void*)>
+    std::function<void(grpc::ServerContext*, v1::ExecuteRequest*, Writer*, grpc::ServerCompletionQueue*,
+                       void*)>
         listen;
     core::Lessor& lessor;
   };

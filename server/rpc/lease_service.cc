@@ -51,8 +51,7 @@ class LeaseServiceImpl : public Service {
       call->Fail(ToGrpc(request.status()));
       return;
     }
-    // Whether the caller goes or the lease comes first is decided here, once: kWaiting, kGone, or
-    // the lease.
+    // Whether the caller goes or the lease comes first is decided here, once: kWaiting, kGone, or the lease.
     auto outcome = std::make_shared<std::atomic<uint64_t>>(kWaiting);
     auto ticket = std::make_shared<core::Lessor::Ticket>();
     call->WhenDone([this, outcome, ticket](bool delivered) {
@@ -63,21 +62,21 @@ class LeaseServiceImpl : public Service {
         lessor_->CancelAcquire(*ticket);
       }
     });
-    *ticket = lessor_->Acquire(
-        *std::move(request), [this, call, outcome](const absl::StatusOr<core::LeaseView>& lease) {
-          if (!lease.ok()) {
-            call->Fail(ToGrpc(lease.status()));
-            return;
-          }
-          uint64_t waiting = kWaiting;
-          if (!outcome->compare_exchange_strong(waiting, lease->grant.counter.value)) {
-            lessor_->EndUnclaimed(lease->grant.counter);
-          }
-          v1::AcquireResponse response;
-          *response.mutable_lease() = ToProto(*lease, *lessor_);
-          response.set_lease_token(lessor_->TokenOf(lease->grant));
-          call->Finish(response);
-        });
+    *ticket = lessor_->Acquire(*std::move(request),
+                               [this, call, outcome](const absl::StatusOr<core::LeaseView>& lease) {
+                                 if (!lease.ok()) {
+                                   call->Fail(ToGrpc(lease.status()));
+                                   return;
+                                 }
+                                 uint64_t waiting = kWaiting;
+                                 if (!outcome->compare_exchange_strong(waiting, lease->grant.counter.value)) {
+                                   lessor_->EndUnclaimed(lease->grant.counter);
+                                 }
+                                 v1::AcquireResponse response;
+                                 *response.mutable_lease() = ToProto(*lease, *lessor_);
+                                 response.set_lease_token(lessor_->TokenOf(lease->grant));
+                                 call->Finish(response);
+                               });
   }
 
   void Release(const std::shared_ptr<ReleaseCall>& call) {
@@ -140,20 +139,20 @@ class LeaseServiceImpl : public Service {
       call->Fail(ToGrpc(lease.status()));
       return;
     }
-    lessor_->Expire(*lease, by_holder ? core::EndReason::kExpired : core::EndReason::kRevoked,
-                    [this, call](const absl::StatusOr<core::Lessor::Expired>& expired) {
-                      if (!expired.ok()) {
-                        call->Fail(ToGrpc(expired.status()));
-                        return;
-                      }
-                      v1::ExpireResponse response;
-                      if (expired->ended) {
-                        response.set_leases_ended(1);
-                        response.add_lease_ids(
-                            core::FormatLeaseId(lessor_->IdOf(expired->lease.grant.counter)));
-                      }
-                      call->Finish(response);
-                    });
+    lessor_->Expire(
+        *lease, by_holder ? core::EndReason::kExpired : core::EndReason::kRevoked,
+        [this, call](const absl::StatusOr<core::Lessor::Expired>& expired) {
+          if (!expired.ok()) {
+            call->Fail(ToGrpc(expired.status()));
+            return;
+          }
+          v1::ExpireResponse response;
+          if (expired->ended) {
+            response.set_leases_ended(1);
+            response.add_lease_ids(core::FormatLeaseId(lessor_->IdOf(expired->lease.grant.counter)));
+          }
+          call->Finish(response);
+        });
   }
 
   absl::StatusOr<core::LeaseCounter> ExpireSubject(const v1::ExpireRequest& request) const {
@@ -176,8 +175,7 @@ class LeaseServiceImpl : public Service {
   }
 
   void Stats(const std::shared_ptr<StatsCall>& call) {
-    const absl::StatusOr<std::vector<core::PoolView>> pools =
-        lessor_->Stats(call->request().pool());
+    const absl::StatusOr<std::vector<core::PoolView>> pools = lessor_->Stats(call->request().pool());
     if (!pools.ok()) {
       call->Fail(ToGrpc(pools.status()));
       return;

@@ -43,8 +43,7 @@ class OperatorServiceImpl : public Service {
     struct Method {
       v1::OperatorService::AsyncService& async;
     };
-    WatchEvents(CallQueue& queue, const Method& method)
-        : Call(queue), method_(method), writer_(&context()) {}
+    WatchEvents(CallQueue& queue, const Method& method) : Call(queue), method_(method), writer_(&context()) {}
     static void Serve(CallQueue& queue, const Method& method) {
       std::make_shared<WatchEvents>(queue, method)->Start();
     }
@@ -52,8 +51,7 @@ class OperatorServiceImpl : public Service {
    protected:
     void Listen(void* tag) override {
       auto* const completion = queue().queue.get();
-      method_.async.RequestWatchEvents(&context(), &request_, &writer_, completion, completion,
-                                       tag);
+      method_.async.RequestWatchEvents(&context(), &request_, &writer_, completion, completion, tag);
     }
     void ListenAgain() override { Serve(queue(), method_); }
     void OnRequest() override { writer_.Finish(ToGrpc(NotBuiltYet("WatchEvents")), FinishTag()); }
@@ -73,8 +71,7 @@ class OperatorServiceImpl : public Service {
       });
   const ListConnections::Method list_connections_ =
       NotBuilt<v1::ListConnectionsRequest, v1::ListConnectionsResponse>(
-          "ListConnections",
-          [this](auto* context, auto* request, auto* responder, auto* queue, void* tag) {
+          "ListConnections", [this](auto* context, auto* request, auto* responder, auto* queue, void* tag) {
             async_.RequestListConnections(context, request, responder, queue, queue, tag);
           });
   const PausePool::Method pause_pool_ = NotBuilt<v1::PausePoolRequest, v1::PausePoolResponse>(
@@ -93,12 +90,10 @@ class OperatorServiceImpl : public Service {
       "Drain", [this](auto* context, auto* request, auto* responder, auto* queue, void* tag) {
         async_.RequestDrain(context, request, responder, queue, queue, tag);
       });
-  const InjectFault::Method inject_fault_ =
-      NotBuilt<v1::InjectFaultRequest, v1::InjectFaultResponse>(
-          "InjectFault",
-          [this](auto* context, auto* request, auto* responder, auto* queue, void* tag) {
-            async_.RequestInjectFault(context, request, responder, queue, queue, tag);
-          });
+  const InjectFault::Method inject_fault_ = NotBuilt<v1::InjectFaultRequest, v1::InjectFaultResponse>(
+      "InjectFault", [this](auto* context, auto* request, auto* responder, auto* queue, void* tag) {
+        async_.RequestInjectFault(context, request, responder, queue, queue, tag);
+      });
   const WatchEvents::Method watch_events_{async_};
 };
 

@@ -68,8 +68,7 @@ absl::Status RpcServer::Listen() {
   builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, kMaxStreams);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIME_MS, kKeepaliveMilliseconds);
   builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, kKeepaliveTimeoutMilliseconds);
-  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS,
-                             kMinPingMilliseconds);
+  builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, kMinPingMilliseconds);
   // Two servers on one port would each get some of the calls; a second one is to fail instead.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
   state->calls.queue = builder.AddCompletionQueue();
@@ -105,14 +104,13 @@ void RpcServer::SetServing(bool serving) {
 
 void RpcServer::Stop(std::chrono::milliseconds grace) {
   if (state_ == nullptr) return;
-  // The server, then the last call, then the queue: an operation on a queue that was shut down
-  // aborts. Calls that are broken off have yet to finish when Shutdown returns.
+  // The server, then the last call, then the queue: an operation on a queue that was shut down aborts. Calls
+  // that are broken off have yet to finish when Shutdown returns.
   const auto now = std::chrono::system_clock::now();
   state_->server->Shutdown(now + grace);
   while (state_->thread.joinable() && state_->calls.objects > 0) {
     if (std::chrono::system_clock::now() > now + grace + kLastCallPatience) {
-      // A call that nobody answers, which is a defect: the process is ending, and not through an
-      // abort.
+      // A call that nobody answers, which is a defect: the process is ending, and not through an abort.
       state_->thread.detach();
       (void)state_.release();
       return;

@@ -40,8 +40,8 @@ class RpcServer {
   // What health says of the server and of each service.
   void SetServing(bool serving);
 
-  // Calls under way have until `grace` is over to end; what is left is cut off. Requires: no call
-  // waits for the lessor any more, for it is waited for.
+  // Calls under way have until `grace` is over to end; what is left is cut off. Requires: no call waits for
+  // the lessor any more, for it is waited for.
   void Stop(std::chrono::milliseconds grace);
 
  private:

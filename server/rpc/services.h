@@ -26,8 +26,7 @@ class Service {
   virtual ~Service() = default;
   // For ServerBuilder::RegisterService.
   virtual grpc::Service& service() = 0;
-  // Listens for each of its methods. The server must have been started; `backend` outlives the
-  // queue.
+  // Listens for each of its methods. The server must have been started; `backend` outlives the queue.
   virtual void Serve(CallQueue& queue, const Backend& backend) = 0;
 };
 

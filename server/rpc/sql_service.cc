@@ -16,11 +16,11 @@ class SqlServiceImpl : public Service {
   grpc::Service& service() override { return async_; }
 
   void Serve(CallQueue& queue, const Backend& backend) override {
-    execute_.emplace(ExecuteCall::Method{
-        [this](auto* context, auto* request, auto* writer, auto* completion, void* tag) {
-          async_.RequestExecute(context, request, writer, completion, completion, tag);
-        },
-        backend.lessor});
+    execute_.emplace(
+        ExecuteCall::Method{[this](auto* context, auto* request, auto* writer, auto* completion, void* tag) {
+                              async_.RequestExecute(context, request, writer, completion, completion, tag);
+                            },
+                            backend.lessor});
     ExecuteCall::Serve(queue, *execute_);
     SessionCall::Serve(queue, session_);
   }

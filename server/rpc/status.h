@@ -1,8 +1,8 @@
 // Status ↔ grpc::Status: a core error's details in the form that gRPC clients read.
 //
 // The details travel in the trailer grpc-status-details-bin as a serialized google.rpc.Status with
-// google.rpc.ErrorInfo, RetryInfo, QuotaFailure and BadRequest (google/rpc/error_details.proto);
-// ours are wire-compatible copies under the same type URLs.
+// google.rpc.ErrorInfo, RetryInfo, QuotaFailure and BadRequest (google/rpc/error_details.proto); ours are
+// wire-compatible copies under the same type URLs.
 #pragma once
 
 #include <grpcpp/support/status.h>

@@ -47,9 +47,8 @@ absl::StatusOr<core::Parameter> FromProto(const v1::Value& value, int index) {
       return core::Parameter{DoubleText(value.double_value())};
     case v1::Value::kTextValue:
       if (HasNul(value.text_value())) {
-        return FieldInvalid(
-            absl::StrCat("params[", index, "]"),
-            "expected text without NUL, which PostgreSQL cannot store; use bytes_value");
+        return FieldInvalid(absl::StrCat("params[", index, "]"),
+                            "expected text without NUL, which PostgreSQL cannot store; use bytes_value");
       }
       return core::Parameter{value.text_value()};
     case v1::Value::kBytesValue:
@@ -57,8 +56,7 @@ absl::StatusOr<core::Parameter> FromProto(const v1::Value& value, int index) {
     case v1::Value::KIND_NOT_SET:
       break;
   }
-  return FieldInvalid(absl::StrCat("params[", index, "]"),
-                      "expected one of its kinds; null_value for NULL");
+  return FieldInvalid(absl::StrCat("params[", index, "]"), "expected one of its kinds; null_value for NULL");
 }
 
 }  // namespace
@@ -70,16 +68,14 @@ absl::StatusOr<core::Statement> StatementFromProto(const v1::ExecuteRequest& req
     return FieldInvalid("params", absl::StrCat("expected at most ", kMaxParameters, ", got ",
                                                request.params_size(), "; pass an array instead"));
   }
-  if (request.batch_rows() < 0)
-    return FieldInvalid("batch_rows", "expected zero (for 256) or more");
+  if (request.batch_rows() < 0) return FieldInvalid("batch_rows", "expected zero (for 256) or more");
   if (request.max_rows() < 0) return FieldInvalid("max_rows", "expected zero (for all) or more");
   if (request.has_statement_timeout()) {
     const absl::StatusOr<core::Duration> timeout =
         FromProto(request.statement_timeout(), "statement_timeout");
     if (!timeout.ok()) return timeout.status();
     if (*timeout == core::Duration::zero()) {
-      return FieldInvalid("statement_timeout",
-                          "expected a duration above zero; leave it unset for none");
+      return FieldInvalid("statement_timeout", "expected a duration above zero; leave it unset for none");
     }
     statement.timeout = *timeout;
   }

@@ -1,8 +1,7 @@
 // SQL values ↔ proto. Pure.
 //
-//   parameter        bool, int, double, text → text, its type left to PostgreSQL; bytes → binary
-//   bytea result           bool → bool_value; int2, int4, int8 → int_value; float4, float8 →
-//   double_value;
+//   parameter        bool, int, double, text → text, its type left to PostgreSQL; bytes → binary bytea
+//   result           bool → bool_value; int2, int4, int8 → int_value; float4, float8 → double_value;
 //                    bytea → bytes_value; everything else → text_value, PostgreSQL's own text
 #pragma once
 
