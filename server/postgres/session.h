@@ -1,14 +1,13 @@
-// A leased connection on the event loop: runs statements, cancels them, cleans up after a holder,
-// closes.
+// A leased connection on the event loop: runs statements, cancels them, cleans up after a holder, closes.
 //
-//                      Execute                     Clean
-//   (idle) ─────────────────► statement      ┌──────────────► await quiet (something still runs:
-//   cancel it,
-//     ▲                          │           │                     │       and await both answers)
-//     │  its answer, and those   │           │                     ▼
-//     │  of all its cancels      │           │                  ROLLBACK (a transaction is open)
-//     └──────────────────────────┘           │                     ▼
-//     └──────────────────────────────────────┘◄──── verify ◄── DISCARD ALL
+//                   Execute                      Clean
+//   (idle) ────────────────► statement     ┌──────────────► await quiet: what still runs is cancelled
+//     ▲                        │           │                     ▼
+//     │  its answer, and those │           │                  ROLLBACK, if a transaction is open
+//     │  of all its cancels    │           │                     ▼
+//     ├────────────────────────┘           │                  DISCARD ALL
+//     │                                    │                     ▼
+//     └────────────────────────────────────┴──────────────── verify
 //
 // A cancel is advisory and may come late: so neither a statement's end is told, nor the connection
 // lent again, before every cancel that was asked for has been answered.

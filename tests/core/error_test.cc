@@ -38,8 +38,7 @@ TEST(Error, CarriesItsWholeDetail) {
   EXPECT_EQ(detail->reason, "WORD");
   EXPECT_THAT(detail->metadata, ElementsAre(Pair("in_use", "3"), Pair("max", "4")));
   EXPECT_THAT(detail->retry_after, Optional(Duration(1500ms)));
-  EXPECT_THAT(detail->fields,
-              ElementsAre(FieldsAre("ttl", "positive"), FieldsAre("tags", "at most 16")));
+  EXPECT_THAT(detail->fields, ElementsAre(FieldsAre("ttl", "positive"), FieldsAre("tags", "at most 16")));
   EXPECT_THAT(detail->quotas, ElementsAre(FieldsAre("tenant:a", "ten leases")));
 }
 
@@ -66,8 +65,8 @@ TEST(Error, TakesAnyBytesInItsTexts) {
 }
 
 TEST(Error, TellsRetryNowFromNoRetryTime) {
-  const auto detail = DetailOf(MakeError(absl::StatusCode::kUnavailable, "why",
-                                         {.reason = "WORD", .retry_after = Duration::zero()}));
+  const auto detail = DetailOf(
+      MakeError(absl::StatusCode::kUnavailable, "why", {.reason = "WORD", .retry_after = Duration::zero()}));
   EXPECT_THAT(detail->retry_after, Optional(Duration::zero()));
 }
 

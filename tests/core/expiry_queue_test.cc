@@ -36,8 +36,7 @@ TEST(ExpiryQueue, RemindsEarliestFirst) {
   queue.Schedule({2}, At(1s));
   queue.Schedule({3}, At(2s));
   queue.Schedule({4}, At(9s));
-  EXPECT_THAT(queue.TakeDue(At(5s), kAll),
-              ElementsAre(LeaseCounter{2}, LeaseCounter{3}, LeaseCounter{1}));
+  EXPECT_THAT(queue.TakeDue(At(5s), kAll), ElementsAre(LeaseCounter{2}, LeaseCounter{3}, LeaseCounter{1}));
 }
 
 TEST(ExpiryQueue, TakesNoMoreThanAskedFor) {
@@ -84,8 +83,7 @@ TEST(ExpiryQueue, ForgetsWhatWasRemoved) {
 TEST(ExpiryQueue, KeepsLeasesOfOneInstantApart) {
   ExpiryQueue queue;
   for (uint64_t i = 1; i <= 3; ++i) queue.Schedule({i}, At(1s));
-  EXPECT_THAT(queue.TakeDue(At(1s), kAll),
-              ElementsAre(LeaseCounter{1}, LeaseCounter{2}, LeaseCounter{3}));
+  EXPECT_THAT(queue.TakeDue(At(1s), kAll), ElementsAre(LeaseCounter{1}, LeaseCounter{2}, LeaseCounter{3}));
 }
 
 TEST(ExpiryQueue, TakesTheEndsOfTime) {

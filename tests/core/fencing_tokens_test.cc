@@ -37,8 +37,7 @@ TEST(FencingTokens, RefuseABlockThatIsNotAboveAllOthers) {
   FencingTokens tokens;
   tokens.Add({100, 10});
   EXPECT_EQ(tokens.Next().value, 100U);
-  for (const FencingSource::Block block :
-       {FencingSource::Block{100, 10}, {50, 10}, {109, 10}, {0, 1000}}) {
+  for (const FencingSource::Block block : {FencingSource::Block{100, 10}, {50, 10}, {109, 10}, {0, 1000}}) {
     tokens.Add(block);
     EXPECT_TRUE(tokens.ShouldAsk()) << "for a better one than " << block.first;
   }

@@ -19,9 +19,7 @@ TEST(ConnectionId, NamesIndexAndNanoseconds) {
             "conn_7_1700000000000000001");
 }
 
-TEST(LeaseId, IsReplicaBootAndCounter) {
-  EXPECT_EQ(FormatLeaseId(kId), "eu-west.1_a-00000000deadbeef-42");
-}
+TEST(LeaseId, IsReplicaBootAndCounter) { EXPECT_EQ(FormatLeaseId(kId), "eu-west.1_a-00000000deadbeef-42"); }
 
 TEST(LeaseId, ReadsBackWhatItWrote) {
   for (const std::string name : {"a", "a-b", "a-1-2", "0000000000000000-1", "x--y"}) {

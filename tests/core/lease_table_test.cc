@@ -42,8 +42,8 @@ class LeaseTableTest : public testing::Test {
 
   // What each OnFenced was told, in order.
   std::optional<LeaseTable::EndWork> End(uint64_t counter, EndReason reason) {
-    auto work = table_.End({counter}, reason,
-                           [this](const LeaseTable::Ended& ended) { told_.push_back(ended); });
+    auto work =
+        table_.End({counter}, reason, [this](const LeaseTable::Ended& ended) { told_.push_back(ended); });
     EXPECT_THAT(work, IsOk());
     return work.ok() ? std::move(*work) : std::nullopt;
   }
@@ -75,8 +75,7 @@ TEST_F(LeaseTableTest, KnowsNoLeaseThatIsNotThere) {
   EXPECT_THAT(table_.TakePermit({1}), HasReason("LEASE_NOT_FOUND"));
   EXPECT_THAT(table_.Renew({1}, 1s), HasReason("LEASE_NOT_FOUND"));
   bool called = false;
-  const auto end =
-      table_.End({1}, EndReason::kReleased, [&](const LeaseTable::Ended&) { called = true; });
+  const auto end = table_.End({1}, EndReason::kReleased, [&](const LeaseTable::Ended&) { called = true; });
   EXPECT_THAT(end, StatusIs(absl::StatusCode::kNotFound));
   EXPECT_THAT(end, HasReason("LEASE_NOT_FOUND"));
   EXPECT_FALSE(called);
@@ -253,8 +252,7 @@ TEST_F(LeaseTableTest, CountsTheRetentionFromTheFence) {
   End(1, EndReason::kReleased);
   clock_.Advance(10min);
   table_.ForgetOld();
-  EXPECT_EQ(table_.View({1})->state, LeaseState::kEnding)
-      << "a lease is not forgotten while it is ending";
+  EXPECT_EQ(table_.View({1})->state, LeaseState::kEnding) << "a lease is not forgotten while it is ending";
   table_.Fenced({1}, {});
   table_.ForgetOld();
   EXPECT_TRUE(table_.View({1}).has_value());

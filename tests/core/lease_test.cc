@@ -32,9 +32,9 @@ Lease NewLease() {
   return Lease(grant);
 }
 
-constexpr EndReason kAllReasons[] = {
-    EndReason::kReleased,       EndReason::kExpired, EndReason::kRevoked,  EndReason::kPoolReset,
-    EndReason::kConnectionLost, EndReason::kDrained, EndReason::kUnclaimed};
+constexpr EndReason kAllReasons[] = {EndReason::kReleased,  EndReason::kExpired,        EndReason::kRevoked,
+                                     EndReason::kPoolReset, EndReason::kConnectionLost, EndReason::kDrained,
+                                     EndReason::kUnclaimed};
 
 TEST(Lease, IsActiveFromItsGrant) {
   const Lease lease = NewLease();
@@ -82,8 +82,7 @@ TEST(Lease, RenewalAndExpiryNeverBothWin) {
       bool renewed = renew_first && lease.Renew(now, std::nullopt, kFar).ok();
       const bool expired = !lease.Alive(now) && lease.End(now, EndReason::kExpired);
       renewed = renewed || lease.Renew(now, std::nullopt, kFar).ok();
-      EXPECT_NE(renewed, expired) << offset.count()
-                                  << (renew_first ? " renew first" : " expiry first");
+      EXPECT_NE(renewed, expired) << offset.count() << (renew_first ? " renew first" : " expiry first");
     }
   }
 }

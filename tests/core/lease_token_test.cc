@@ -39,8 +39,7 @@ TEST(LeaseToken, ReadsBackWhatItWrote) {
 }
 
 TEST(LeaseToken, ReadsBackEmptyAndStrangeTexts) {
-  for (const std::string& text :
-       {std::string(), std::string("\0\n\xff", 3), std::string(300, 'x')}) {
+  for (const std::string& text : {std::string(), std::string("\0\n\xff", 3), std::string(300, 'x')}) {
     TokenClaims claims = kClaims;
     claims.tenant = text;
     claims.server_address = text;
@@ -119,8 +118,7 @@ TEST(LeaseToken, IsRefusedWithAnythingAroundIt) {
       EXPECT_THAT(DecodeLeaseToken(token + extra, kKey), Eq(std::nullopt)) << '"' << extra << '"';
       EXPECT_THAT(DecodeLeaseToken(extra + token, kKey), Eq(std::nullopt)) << '"' << extra << '"';
     }
-    EXPECT_THAT(DecodeLeaseToken(token.substr(0, 9) + "\n" + token.substr(9), kKey),
-                Eq(std::nullopt));
+    EXPECT_THAT(DecodeLeaseToken(token.substr(0, 9) + "\n" + token.substr(9), kKey), Eq(std::nullopt));
     EXPECT_THAT(DecodeLeaseToken(token + std::string(1, '\0'), kKey), Eq(std::nullopt));
   }
 }

@@ -118,8 +118,7 @@ class LessorTest : public testing::Test {
     for (const int32_t in : snapshot.slots_in) slots += in;
     EXPECT_EQ(snapshot.total, slots);
     EXPECT_LE(snapshot.total, view.options.max_connections);
-    EXPECT_EQ(c.acquires_requested,
-              c.granted + c.timed_out + c.cancelled + c.rejected + snapshot.waiting);
+    EXPECT_EQ(c.acquires_requested, c.granted + c.timed_out + c.cancelled + c.rejected + snapshot.waiting);
     int64_t ended = 0;
     for (const int64_t count : c.ended) ended += count;
     EXPECT_EQ(c.granted, snapshot.in(SlotState::kInUse) + ended);

@@ -21,6 +21,12 @@ class OrderedMapChecker {
  public:
   static constexpr uint64_t kKeys = 400;
 
+  struct Entry {
+    uint64_t key = 0;
+    uint64_t left = 0;
+    uint64_t right = 0;
+  };
+
   OrderedMapChecker() {
     for (uint64_t key = 0; key < kKeys; key += 2) map_.Insert({key}, Entry{key, 0, 0});
   }
@@ -78,14 +84,13 @@ class OrderedMapChecker {
     std::optional<LeaseCounter> after;
     if (random() % 4 != 0) after = LeaseCounter{random() % kKeys};
     const size_t limit = random() % 3 == 0 ? SIZE_MAX : random() % 50;
-    const auto page = map_.Page(
-        after, limit, [](LeaseCounter, const Entry& entry) { return std::optional<Entry>(entry); });
+    const auto page =
+        map_.Page(after, limit, [](LeaseCounter, const Entry& entry) { return std::optional<Entry>(entry); });
     ASSERT_LE(page.size(), limit);
     uint64_t next = after ? after->value + 1 : 0;  // the least key that may come
     for (const auto& [key, entry] : page) {
       ASSERT_GE(key.value, next) << "out of order, or twice";
-      ASSERT_TRUE(key.value == next || (next % 2 == 1 && key.value == next + 1))
-          << next << " is missing";
+      ASSERT_TRUE(key.value == next || (next % 2 == 1 && key.value == next + 1)) << next << " is missing";
       ASSERT_EQ(entry.key, key.value);
       ASSERT_EQ(entry.left, entry.right);
       next = key.value + 1;
@@ -98,12 +103,6 @@ class OrderedMapChecker {
   size_t size() const { return map_.size(); }
 
  private:
-  struct Entry {
-    uint64_t key = 0;
-    uint64_t left = 0;
-    uint64_t right = 0;
-  };
-
   OrderedMap<LeaseCounter, Entry> map_;
 };
 

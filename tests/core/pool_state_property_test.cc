@@ -135,8 +135,7 @@ class RandomRun {
     if (last_failure_ && last_tick_ < *last_failure_ + options_.max_open_backoff) return;
     EXPECT_TRUE(snapshot.total == options_.max_connections ||
                 snapshot.in(SlotState::kOpening) == options_.max_concurrent_opens ||
-                snapshot.in(SlotState::kOpening) + snapshot.in(SlotState::kCleaning) >=
-                    snapshot.waiting);
+                snapshot.in(SlotState::kOpening) + snapshot.in(SlotState::kCleaning) >= snapshot.waiting);
   }
 
   void WindDown() {

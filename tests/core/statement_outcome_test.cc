@@ -26,8 +26,7 @@ constexpr const char* kStays[] = {
     "TABLE",   "TRUNCATE", "UNLISTEN",   "UPDATE",   "VACUUM",     "VALUES",  "WITH"};
 
 TEST(StaysInTransaction, KnowsEveryStatementThatCannotEndOne) {
-  for (const std::string keyword : kStays)
-    EXPECT_TRUE(StaysInTransaction(keyword + " x")) << keyword;
+  for (const std::string keyword : kStays) EXPECT_TRUE(StaysInTransaction(keyword + " x")) << keyword;
 }
 
 TEST(StaysInTransaction, TrustsNoneThatMayEndOne) {
@@ -119,28 +118,19 @@ TEST(OutcomeOfUnanswered, NeverSaysNotExecutedOfWhatMayHaveCommitted) {
   const auto expired = EndReason::kExpired;
   const auto none = std::nullopt;
   const Case cases[] = {
-      {"lost, not sent", How::kConnectionLost, false, false, false, none, kAborted,
-       "CONNECTION_LOST"},
-      {"lost, not sent, in tx", How::kConnectionLost, false, true, true, none, kAborted,
-       "CONNECTION_LOST"},
-      {"lost, COMMIT not sent", How::kConnectionLost, false, true, false, none, kAborted,
-       "CONNECTION_LOST"},
+      {"lost, not sent", How::kConnectionLost, false, false, false, none, kAborted, "CONNECTION_LOST"},
+      {"lost, not sent, in tx", How::kConnectionLost, false, true, true, none, kAborted, "CONNECTION_LOST"},
+      {"lost, COMMIT not sent", How::kConnectionLost, false, true, false, none, kAborted, "CONNECTION_LOST"},
       {"lost in tx", How::kConnectionLost, true, true, true, none, kAborted, "CONNECTION_LOST"},
-      {"lost, COMMIT", How::kConnectionLost, true, true, false, none, kUnknown,
-       "COMMIT_OUTCOME_UNKNOWN"},
-      {"lost, autocommit", How::kConnectionLost, true, false, true, none, kUnknown,
-       "COMMIT_OUTCOME_UNKNOWN"},
+      {"lost, COMMIT", How::kConnectionLost, true, true, false, none, kUnknown, "COMMIT_OUTCOME_UNKNOWN"},
+      {"lost, autocommit", How::kConnectionLost, true, false, true, none, kUnknown, "COMMIT_OUTCOME_UNKNOWN"},
       {"lost, autocommit CALL", How::kConnectionLost, true, false, false, none, kUnknown,
        "COMMIT_OUTCOME_UNKNOWN"},
       {"fenced, not sent", How::kFenced, false, false, false, expired, kFailed, "LEASE_EXPIRED"},
-      {"fenced, COMMIT not sent", How::kFenced, false, true, false, expired, kFailed,
-       "LEASE_EXPIRED"},
-      {"fenced in tx", How::kFenced, true, true, true, EndReason::kRevoked, kFailed,
-       "LEASE_REVOKED"},
-      {"fenced, COMMIT", How::kFenced, true, true, false, expired, kUnknown,
-       "COMMIT_OUTCOME_UNKNOWN"},
-      {"fenced, autocommit", How::kFenced, true, false, true, expired, kUnknown,
-       "COMMIT_OUTCOME_UNKNOWN"},
+      {"fenced, COMMIT not sent", How::kFenced, false, true, false, expired, kFailed, "LEASE_EXPIRED"},
+      {"fenced in tx", How::kFenced, true, true, true, EndReason::kRevoked, kFailed, "LEASE_REVOKED"},
+      {"fenced, COMMIT", How::kFenced, true, true, false, expired, kUnknown, "COMMIT_OUTCOME_UNKNOWN"},
+      {"fenced, autocommit", How::kFenced, true, false, true, expired, kUnknown, "COMMIT_OUTCOME_UNKNOWN"},
       {"fenced, autocommit DO", How::kFenced, true, false, false, expired, kUnknown,
        "COMMIT_OUTCOME_UNKNOWN"},
   };
@@ -159,13 +149,11 @@ TEST(OutcomeOfUnanswered, SaysWhyTheLeaseEnded) {
   StatementEnd end;
   end.how = How::kFenced;
   end.sent = true;
-  EXPECT_EQ(MetadataOf(OutcomeOfUnanswered(end, true, EndReason::kExpired), "lease_reason"),
-            "LEASE_EXPIRED");
+  EXPECT_EQ(MetadataOf(OutcomeOfUnanswered(end, true, EndReason::kExpired), "lease_reason"), "LEASE_EXPIRED");
   EXPECT_EQ(MetadataOf(OutcomeOfUnanswered(end, true, EndReason::kReleased), "lease_reason"),
             "LEASE_RELEASED");
   end.how = How::kConnectionLost;
-  EXPECT_EQ(MetadataOf(OutcomeOfUnanswered(end, true, std::nullopt), "lease_reason"),
-            "CONNECTION_LOST");
+  EXPECT_EQ(MetadataOf(OutcomeOfUnanswered(end, true, std::nullopt), "lease_reason"), "CONNECTION_LOST");
 }
 
 }  // namespace

@@ -157,15 +157,14 @@ TEST(WaitQueue, AgreesWithANaiveModel) {
           const Time now(below(50) * 1s);
           got = IdOf(queue.PopExpired(now));
           expected = model.Pop([now](const Entry& a, const Entry* b) {
-            return a.deadline <= now &&
-                   (!b || std::pair(a.deadline, a.id) < std::pair(b->deadline, b->id));
+            return a.deadline <= now && (!b || std::pair(a.deadline, a.id) < std::pair(b->deadline, b->id));
           });
           break;
         }
         default:
           got = IdOf(queue.PopLastUnqueued());
-          expected = model.Pop(
-              [](const Entry& a, const Entry* b) { return !a.queues && (!b || a.id > b->id); });
+          expected =
+              model.Pop([](const Entry& a, const Entry* b) { return !a.queues && (!b || a.id > b->id); });
       }
       ASSERT_EQ(got, expected);
       ASSERT_EQ(queue.size(), model.size());

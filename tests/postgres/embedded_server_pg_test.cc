@@ -5,6 +5,7 @@
 
 #include <array>
 #include <fstream>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
@@ -27,10 +28,7 @@ using EmbeddedServerTest = EmbeddedTest;
 
 std::unique_ptr<EmbeddedServer> MustStart(const EmbeddedOptions& options = {}) {
   auto server = EmbeddedServer::Start(options);
-  if (!server.ok()) {
-    ADD_FAILURE() << server.status();
-    std::abort();
-  }
+  if (!server.ok()) throw std::runtime_error(server.status().ToString());
   return *std::move(server);
 }
 
@@ -187,7 +185,9 @@ TEST_F(EmbeddedServerTest, TouchesNoFolderThatIsNotOurs) {
 
 TEST_F(EmbeddedServerTest, RefusesAFileForAFolder) {
   std::ofstream(folder() / "file").flush();
-  EXPECT_EQ(StartIn(folder() / "file").code(), absl::StatusCode::kFailedPrecondition);
+  const absl::Status status = StartIn(folder() / "file");
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("file is not a folder"));
 }
 
 TEST_F(EmbeddedServerTest, RefusesAPathTooLongForASocket) {
