@@ -68,8 +68,7 @@ class Measurement {
 
  private:
   double Percentile(size_t percent) const {
-    return std::chrono::duration<double, std::micro>(
-               latencies_[(latencies_.size() - 1) * percent / 100])
+    return std::chrono::duration<double, std::micro>(latencies_[(latencies_.size() - 1) * percent / 100])
         .count();
   }
 
@@ -196,8 +195,7 @@ int Main() {
 
   const std::unique_ptr<Floor::Stub> stub = Floor::NewStub(channel);
   grpc::CompletionQueue queue;
-  Measurement measurement(Seconds(absl::GetFlag(FLAGS_warmup)),
-                          Seconds(absl::GetFlag(FLAGS_seconds)));
+  Measurement measurement(Seconds(absl::GetFlag(FLAGS_warmup)), Seconds(absl::GetFlag(FLAGS_seconds)));
   const Load load{*stub, queue, measurement};
   std::vector<std::unique_ptr<Slot>> slots;
   for (int i = 0; i < inflight; ++i) {

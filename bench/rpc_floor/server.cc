@@ -77,8 +77,8 @@ class CqAcquire final : public CqCall {
  public:
   explicit CqAcquire(CqFloor& floor) : CqCall(floor) {
     if (floor_.watch_cancel) context_.AsyncNotifyWhenDone(&done_);
-    floor_.service.RequestAcquire(&context_, &request_, &writer_, floor_.queue.get(),
-                                  floor_.queue.get(), this);
+    floor_.service.RequestAcquire(&context_, &request_, &writer_, floor_.queue.get(), floor_.queue.get(),
+                                  this);
   }
 
   void Happened(bool ok) override {
@@ -120,8 +120,7 @@ class CqAcquire final : public CqCall {
 class CqSession final : public CqCall {
  public:
   explicit CqSession(CqFloor& floor) : CqCall(floor) {
-    floor_.service.RequestSession(&context_, &stream_, floor_.queue.get(), floor_.queue.get(),
-                                  this);
+    floor_.service.RequestSession(&context_, &stream_, floor_.queue.get(), floor_.queue.get(), this);
   }
 
   void Happened(bool ok) override {
@@ -207,8 +206,7 @@ class CallbackFloor final : public Floor::CallbackService {
 
   grpc::ServerUnaryReactor* Acquire(grpc::CallbackServerContext* context, const AcquireRequest*,
                                     AcquireResponse* response) override {
-    grpc::ServerUnaryReactor* reactor =
-        watch_cancel_ ? new WatchingReactor : context->DefaultReactor();
+    grpc::ServerUnaryReactor* reactor = watch_cancel_ ? new WatchingReactor : context->DefaultReactor();
     completer_.Complete([reactor, response] {
       Grant(*response);
       reactor->Finish(grpc::Status::OK);
@@ -289,8 +287,8 @@ int Main() {
                       std::chrono::milliseconds(hold_ms));
   std::thread other([&completer] { completer.Run(); });
   const bool watch_cancel = absl::GetFlag(FLAGS_watch_cancel);
-  const bool served = api == "cq" ? ServeByQueue(completer, watch_cancel)
-                                  : ServeByCallback(completer, watch_cancel);
+  const bool served =
+      api == "cq" ? ServeByQueue(completer, watch_cancel) : ServeByCallback(completer, watch_cancel);
   completer.Stop();
   other.join();
   return served ? 0 : 1;

@@ -18,7 +18,7 @@ LeaseView LeaseTable::Insert(LeaseGrant grant, Pool* pool, Granted granted, Dura
   const LeaseCounter counter = grant.counter;
   const Time latest = SaturatingAdd(grant.acquired, max_lifetime);
   auto record = std::make_unique<Record>(std::move(grant), pool, std::move(granted), latest);
-  const LeaseView view = ViewOf(*record, clock_.Now());
+  const LeaseView view = ViewOf(*record);
   const Time expiry = record->lease.expiry();
   const bool added = leases_.Insert(counter, std::move(record));
   PGLESSOR_CHECK(added, "a lease's counter is given once");
@@ -28,7 +28,7 @@ LeaseView LeaseTable::Insert(LeaseGrant grant, Pool* pool, Granted granted, Dura
 
 std::optional<LeaseView> LeaseTable::View(LeaseCounter lease) {
   std::optional<LeaseView> view;
-  leases_.With(lease, [&](const auto& record) { view = ViewOf(*record, clock_.Now()); });
+  leases_.With(lease, [&](const auto& record) { view = ViewOf(*record); });
   return view;
 }
 
@@ -62,7 +62,7 @@ absl::StatusOr<LeaseView> LeaseTable::Renew(LeaseCounter lease, std::optional<Du
       return;
     }
     if (record->lease.expiry() < before) sooner = record->lease.expiry();
-    renewed = ViewOf(*record, now);
+    renewed = ViewOf(*record);
   });
   if (sooner) expiries_.Schedule(lease, *sooner);
   return renewed;
@@ -81,7 +81,7 @@ absl::StatusOr<std::optional<LeaseTable::EndWork>> LeaseTable::End(LeaseCounter 
                             record->lease.has_run_a_statement()});
     }
     if (record->lease.state() == LeaseState::kEnded) {
-      stands_already = Ended{ViewOf(*record, now), first, record->transaction_was_open};
+      stands_already = Ended{ViewOf(*record), first, record->transaction_was_open};
     } else {
       record->on_fenced.emplace_back(first, std::move(on_fenced));
     }
@@ -101,7 +101,7 @@ void LeaseTable::Fenced(LeaseCounter lease, Connection::FenceReport report) {
     record->transaction_was_open = report.transaction_was_open;
     dropped = std::move(record->connection);
     tell = std::move(record->on_fenced);
-    ended = Ended{ViewOf(*record, now), false, report.transaction_was_open};
+    ended = Ended{ViewOf(*record), false, report.transaction_was_open};
   });
   PGLESSOR_CHECK(ended.has_value(), "a lease is not forgotten before it has ended");
   expiries_.Remove(lease);
@@ -158,9 +158,10 @@ std::vector<LeaseCounter> LeaseTable::Live() const {
   return live;
 }
 
-LeaseView LeaseTable::ViewOf(const Record& record, Time now) const {
-  return {record.lease.grant(), record.lease.state(), record.lease.end_reason(), record.lease.ttl(),
-          clock_.WallNow() + (record.lease.expiry() - now)};
+LeaseView LeaseTable::ViewOf(const Record& record) {
+  const LeaseGrant& grant = record.lease.grant();
+  return {grant, record.lease.state(), record.lease.end_reason(), record.lease.ttl(),
+          grant.acquired_wall + (record.lease.expiry() - grant.acquired)};
 }
 
 }  // namespace pglessor::core

@@ -109,7 +109,7 @@ class LeaseTable {
     std::vector<std::pair<bool, OnFenced>> on_fenced;  // while it is ending; first: by_this_call
   };
 
-  LeaseView ViewOf(const Record& record, Time now) const;
+  static LeaseView ViewOf(const Record& record);
 
   const Clock& clock_;
   const LeaseTableOptions options_;

@@ -95,6 +95,7 @@ void Session::Start(core::StatementKey key, core::Statement statement,
   PGLESSOR_CHECK(!running_ && !backend_->busy(), "the lease's permit lets one statement run at a time");
   end.was_in_transaction = backend_->InTransaction();
   end.sent = true;
+  const core::Time sent_at = loop_.Now();
   const absl::Status sent = backend_->SendStatement(statement);
   if (!sent.ok()) {
     end.how = core::StatementEnd::How::kFailed;
@@ -106,7 +107,7 @@ void Session::Start(core::StatementKey key, core::Statement statement,
   running_->key = key;
   running_->sink = std::move(sink);
   running_->end = std::move(end);
-  running_->sent_at = loop_.Now();
+  running_->sent_at = sent_at;
   running_->max_rows = statement.max_rows;
   step_ = Step::kStatement;
   if (statement.timeout) {

@@ -12,6 +12,17 @@ namespace pglessor::rpc {
 namespace {
 
 constexpr char kDomain[] = "pglessor";
+// A client takes 8 KiB of trailers by default, and an error goes there twice: as text and in the details. A
+// longer one would reach it as a failure of the transport.
+constexpr size_t kMaxMessageBytes = 1024;
+constexpr size_t kMaxMetadataBytes = 512;
+
+// At most `limit` bytes, cut between two characters of UTF-8.
+std::string Clip(absl::string_view text, size_t limit) {
+  if (text.size() <= limit) return std::string(text);
+  while (limit > 0 && (static_cast<unsigned char>(text[limit]) & 0xc0) == 0x80) --limit;
+  return absl::StrCat(text.substr(0, limit), "…");
+}
 
 template <typename Detail>
 void AddDetail(v1::Status& status, const char* google_name, const Detail& detail) {
@@ -25,14 +36,16 @@ void AddDetail(v1::Status& status, const char* google_name, const Detail& detail
 v1::Status ToProto(const absl::Status& status) {
   v1::Status proto;
   proto.set_code(static_cast<int>(status.code()));
-  proto.set_message(std::string(status.message()));
+  proto.set_message(Clip(status.message(), kMaxMessageBytes));
   const std::optional<core::ErrorDetail> detail = core::DetailOf(status);
   if (!detail) return proto;
 
   v1::ErrorInfo info;
   info.set_reason(detail->reason);
   info.set_domain(kDomain);
-  for (const auto& [key, value] : detail->metadata) (*info.mutable_metadata())[key] = value;
+  for (const auto& [key, value] : detail->metadata) {
+    (*info.mutable_metadata())[key] = Clip(value, kMaxMetadataBytes);
+  }
   AddDetail(proto, "ErrorInfo", info);
   if (detail->retry_after) {
     v1::RetryInfo retry;

@@ -46,6 +46,16 @@ TEST(FencingTokens, RefuseABlockThatIsNotAboveAllOthers) {
   EXPECT_EQ(tokens.Next().value, 110U);
 }
 
+TEST(FencingTokens, AskForABetterBlockHoweverManyAreLeft) {
+  FencingTokens tokens;
+  tokens.Add({2 * kBlock, kBlock});
+  tokens.Add({kBlock, kBlock});
+  EXPECT_TRUE(tokens.ShouldAsk());
+  EXPECT_FALSE(tokens.ShouldAsk()) << "one is on its way";
+  tokens.Add({3 * kBlock, kBlock});
+  EXPECT_FALSE(tokens.ShouldAsk());
+}
+
 TEST(FencingTokens, DoNotAskForTheFirstBlock) {
   FencingTokens tokens;
   EXPECT_FALSE(tokens.ShouldAsk());

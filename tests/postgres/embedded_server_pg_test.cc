@@ -12,6 +12,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
+#include "server/postgres/embedded_folder.h"
 #include "server/postgres/embedded_server.h"
 #include "server/postgres/folder_lock.h"
 #include "server/postgres/postgres_processes.h"
@@ -206,8 +207,7 @@ TEST_F(EmbeddedServerTest, RefusesAPathWithACommaWhichLibpqWouldTakeForTwo) {
 TEST_F(EmbeddedServerTest, TakesTheLongestPathThatASocketAllows) {
   const size_t room = 86 - folder().string().size() - 1;
   EXPECT_TRUE(StartIn(folder() / std::string(room, 'x')).ok());
-  EXPECT_EQ(StartIn(folder() / std::string(room + 1, 'x')).code(),
-            absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(StartIn(folder() / std::string(room + 1, 'x')).code(), absl::StatusCode::kInvalidArgument);
 }
 
 TEST_F(EmbeddedServerTest, RefusesATmpdirTooLongForASocket) {
@@ -264,26 +264,36 @@ TEST_F(EmbeddedServerTest, ServersStartedAtOnceLeaveOneAnotherAlone) {
   }
 }
 
+// Whether somebody beside us has the folder open: he waits for the lock on it.
+bool SomebodyWaitsFor(const fs::path& folder) {
+  int holders = 0;
+  for (const auto& fd : fs::directory_iterator("/proc/self/fd")) {
+    std::error_code closed;
+    if (fs::read_symlink(fd.path(), closed) == folder) ++holders;
+  }
+  return holders == 2;
+}
+
 TEST_F(EmbeddedServerTest, SweepsNoFolderThatIsJustBeingMade) {
   auto making = LockBriefly(folder(), std::chrono::seconds(1));
   const fs::path made = folder() / "pglessor-pg-abcdef";
   fs::create_directory(made);
-  std::unique_ptr<EmbeddedServer> server;
-  std::thread starter([&server] { server = MustStart(); });
-  const auto waits_for_us = [this] {
-    int holders = 0;
-    for (const auto& fd : fs::directory_iterator("/proc/self/fd")) {
-      std::error_code closed;
-      if (fs::read_symlink(fd.path(), closed) == folder()) ++holders;
-    }
-    return holders == 2;
-  };
-  EXPECT_TRUE(Eventually(waits_for_us, std::chrono::seconds(5)));
+  std::thread sweeper([] { EmbeddedFolder::SweepLeftovers(); });
+  EXPECT_TRUE(Eventually([this] { return SomebodyWaitsFor(folder()); }, std::chrono::seconds(5)));
   const auto lock = TakeFolderLock(made / "temporary.lock", LockFile::kMadeIfAbsent);
   making->Close();
-  starter.join();
+  sweeper.join();
   EXPECT_TRUE(lock.ok()) << lock.status();
   EXPECT_TRUE(fs::exists(made / "temporary.lock"));
+}
+
+TEST_F(EmbeddedServerTest, MakesNoFolderDuringASweep) {
+  auto sweeping = LockBriefly(folder(), std::chrono::seconds(1));
+  std::thread maker([] { EXPECT_TRUE(EmbeddedFolder::MakeTemporary()->GiveBack().ok()); });
+  EXPECT_TRUE(Eventually([this] { return SomebodyWaitsFor(folder()); }, std::chrono::seconds(5)));
+  EXPECT_THAT(NamesIn(folder()), IsEmpty());
+  sweeping->Close();
+  maker.join();
 }
 
 }  // namespace

@@ -13,12 +13,8 @@ namespace pglessor::test {
 
 using How = core::StatementEnd::How;
 
-FakeConnection::FakeConnection(core::Executor& executor, int32_t backend_pid, Callback lost,
-                               Callback gone)
-    : executor_(executor),
-      backend_pid_(backend_pid),
-      on_lost_(std::move(lost)),
-      on_gone_(std::move(gone)) {}
+FakeConnection::FakeConnection(core::Executor& executor, int32_t backend_pid, Callback lost, Callback gone)
+    : executor_(executor), backend_pid_(backend_pid), on_lost_(std::move(lost)), on_gone_(std::move(gone)) {}
 
 void FakeConnection::OnStrand(absl::AnyInvocable<void(FakeConnection&)> step) {
   executor_.Post([self = shared_from_this(), step = std::move(step)]() mutable { step(*self); });
@@ -26,8 +22,7 @@ void FakeConnection::OnStrand(absl::AnyInvocable<void(FakeConnection&)> step) {
 
 void FakeConnection::Execute(core::StatementKey key, core::Statement statement,
                              std::shared_ptr<core::StatementSink> sink) {
-  OnStrand([key, statement = std::move(statement),
-            sink = std::move(sink)](FakeConnection& self) mutable {
+  OnStrand([key, statement = std::move(statement), sink = std::move(sink)](FakeConnection& self) mutable {
     self.Start(key, std::move(statement), std::move(sink));
   });
 }
@@ -95,10 +90,9 @@ void FakeConnection::Cancel(core::StatementKey key) {
       if (!self.running_ || !(self.running_->key == key)) return;
       ++self.cancels_;
     }
-    self.End(
-        How::kFailed,
-        core::MakeError(absl::StatusCode::kCancelled, "canceling statement due to user request",
-                        {.reason = core::reason::kSqlError, .metadata = {{"sqlstate", "57014"}}}));
+    self.End(How::kFailed,
+             core::MakeError(absl::StatusCode::kCancelled, "canceling statement due to user request",
+                             {.reason = core::reason::kSqlError, .metadata = {{"sqlstate", "57014"}}}));
   });
 }
 
@@ -118,36 +112,34 @@ core::Connection::FenceReport FakeConnection::StandFence(core::LeaseCounter leas
 
 void FakeConnection::Fence(core::LeaseCounter lease, absl::AnyInvocable<void(FenceReport)> fenced) {
   OnStrand([lease, fenced = std::move(fenced)](FakeConnection& self) mutable {
-    self.Pass(&FakeConnection::fence_gate_, [&self, lease, fenced = std::move(fenced)]() mutable {
-      fenced(self.StandFence(lease));
-    });
+    self.Pass(&FakeConnection::fence_gate_,
+              [&self, lease, fenced = std::move(fenced)]() mutable { fenced(self.StandFence(lease)); });
   });
 }
 
 void FakeConnection::Clean(core::LeaseCounter lease, absl::AnyInvocable<void(FenceReport)> fenced,
                            absl::AnyInvocable<void(CleanReport)> cleaned) {
-  OnStrand([lease, fenced = std::move(fenced),
-            cleaned = std::move(cleaned)](FakeConnection& self) mutable {
-    self.Pass(&FakeConnection::fence_gate_, [&self, lease, fenced = std::move(fenced),
-                                             cleaned = std::move(cleaned)]() mutable {
-      fenced(self.StandFence(lease));
-      self.OnStrand([cleaned = std::move(cleaned)](FakeConnection& me) mutable {
-        me.Pass(&FakeConnection::clean_gate_, [&me, cleaned = std::move(cleaned)]() mutable {
-          CleanReport report;
-          {
-            const core::MutexLock lock(me.mutex_);
-            ++me.cleanings_seen_;
-            if (me.lost_.load() || me.refuses_to_come_clean_) {
-              report = absl::UnavailableError("it did not come clean");
-            } else {
-              me.unclean_ = false;
-              me.in_transaction_ = false;
-            }
-          }
-          cleaned(std::move(report));
-        });
-      });
-    });
+  OnStrand([lease, fenced = std::move(fenced), cleaned = std::move(cleaned)](FakeConnection& self) mutable {
+    self.Pass(&FakeConnection::fence_gate_,
+              [&self, lease, fenced = std::move(fenced), cleaned = std::move(cleaned)]() mutable {
+                fenced(self.StandFence(lease));
+                self.OnStrand([cleaned = std::move(cleaned)](FakeConnection& me) mutable {
+                  me.Pass(&FakeConnection::clean_gate_, [&me, cleaned = std::move(cleaned)]() mutable {
+                    CleanReport report;
+                    {
+                      const core::MutexLock lock(me.mutex_);
+                      ++me.cleanings_seen_;
+                      if (me.lost_.load() || me.refuses_to_come_clean_) {
+                        report = absl::UnavailableError("it did not come clean");
+                      } else {
+                        me.unclean_ = false;
+                        me.in_transaction_ = false;
+                      }
+                    }
+                    cleaned(std::move(report));
+                  });
+                });
+              });
   });
 }
 

@@ -22,8 +22,7 @@
 namespace pglessor::test {
 
 // Threads: every member may be called from any thread.
-class FakeConnection : public core::Connection,
-                       public std::enable_shared_from_this<FakeConnection> {
+class FakeConnection : public core::Connection, public std::enable_shared_from_this<FakeConnection> {
  public:
   // `gone` is told when the backend has gone.
   FakeConnection(core::Executor& executor, int32_t backend_pid, Callback lost, Callback gone);
@@ -83,8 +82,7 @@ class FakeConnection : public core::Connection,
   void Pass(Gate FakeConnection::*gate, core::Executor::Task step);
   void Hold(Gate FakeConnection::*gate);
   void Release(Gate FakeConnection::*gate);
-  void Start(core::StatementKey key, core::Statement statement,
-             std::shared_ptr<core::StatementSink> sink);
+  void Start(core::StatementKey key, core::Statement statement, std::shared_ptr<core::StatementSink> sink);
   void End(core::StatementEnd::How how, const absl::Status& error);
   FenceReport StandFence(core::LeaseCounter lease);
 

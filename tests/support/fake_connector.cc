@@ -30,11 +30,10 @@ void FakeConnector::Finish(Opening opening, const absl::Status& status) {
       const core::MutexLock lock(mutex_);
       if (status.ok()) {
         const auto pid = static_cast<int32_t>(1000 + connections_.size());
-        connection =
-            std::make_shared<FakeConnection>(executor_, pid, std::move(opening.lost), [this] {
-              const core::MutexLock gone_lock(mutex_);
-              --backends_;
-            });
+        connection = std::make_shared<FakeConnection>(executor_, pid, std::move(opening.lost), [this] {
+          const core::MutexLock gone_lock(mutex_);
+          --backends_;
+        });
         connections_.push_back(connection);
       } else {
         --backends_;

@@ -20,7 +20,9 @@ class ToyTokenKey : public core::TokenKey {
     for (size_t place = 0; place < mac.size(); ++place) {
       uint64_t hash = 14695981039346656037U ^ (key_ * 0x9e3779b97f4a7c15U) ^ place;
       for (const char c : text) hash = (hash ^ static_cast<uint8_t>(c)) * 1099511628211U;
-      mac[place] = static_cast<uint8_t>(hash >> 32);
+      hash ^= hash >> 32;  // else the last letters do not reach the upper bits
+      hash *= 0xd6e8feb86659fd93U;
+      mac[place] = static_cast<uint8_t>(hash >> 56);
     }
     return mac;
   }
