@@ -9,6 +9,7 @@
 
 #include "server/core/check.h"
 #include "server/core/error.h"
+#include "server/rpc/status.h"
 
 namespace pglessor::rpc {
 namespace {
@@ -227,6 +228,8 @@ absl::StatusOr<core::AcquireRequest> FromProto(const v1::AcquireRequest& request
   if (!request.request_id().empty() && !IsUuid(request.request_id())) {
     return FieldInvalid("request_id", "expected a UUID, such as 7f1c0e52-9f0a-4b1e-8b53-2f4a4c1de001");
   }
+  // To take it and not to join retries would be to promise what is not kept.
+  if (!request.request_id().empty()) return NotBuiltYet("Acquire.request_id");
   return acquire;
 }
 

@@ -18,7 +18,9 @@ void SystemTest::Serve(int min_connections, int max_connections, Flags flags) {
 
 void SystemTest::TearDown() {
   if (server_ == nullptr) return;
-  if (server_->process().Running()) EXPECT_EQ(server_->End(), 0);
+  if (server_->process().Running()) {
+    EXPECT_EQ(server_->End(), 0);
+  }
   EXPECT_TRUE(Eventually([&] { return observer().PglessorBackends() == 0; }));
 }
 
