@@ -26,14 +26,14 @@ usage() { sed -n '2,/^[^#]/{/^[^#]/d;s/^# \{0,1\}//;p}' "$0"; }
 # stage NAME COMMAND... runs it and notes how long it took and how it ended: 0 = passed, 77 = skipped.
 # The rows go to the file PGLESSOR_STAGES, which .ci/run shares among the scripts that it calls.
 STAGES=${PGLESSOR_STAGES:-}
-if [[ -z $STAGES ]]; then
-  STAGES=$(mktemp -t pglessor-stages.XXXXXX)
-  trap 'rm -f "$STAGES"' EXIT
-fi
 
 stage() {
   local name=$1 begin=$SECONDS result=0 word=passed
   shift
+  if [[ -z $STAGES ]]; then
+    STAGES=$(mktemp -t pglessor-stages.XXXXXX)
+    trap 'rm -f "$STAGES"' EXIT
+  fi
   say "$name"
   # In a shell of its own, without `||` or `if`, so that `set -e` holds inside.
   set +e
@@ -53,16 +53,18 @@ stage() {
   return 0
 }
 
+a_stage_failed() { grep -q '^FAILED' "$STAGES"; }
+
 # The table of all stages so far; false if one of them failed.
 stage_table() {
   printf '\n%-8s %8s  %s\n' result seconds stage
   awk -F '\t' '{ printf "%-8s %8d  %s\n", $1, $2, $3; all += $2 } END { printf "%-8s %8d  %s\n", "", all, "in all" }' \
     "$STAGES"
-  ! grep -q '^FAILED' "$STAGES"
+  if a_stage_failed; then return 1; fi
 }
 
 # --- the build ----------------------------------------------------------------------------------
-# cmake_build PRESET [BUILD ARGUMENTS...]: configures where needed, and builds.
+# configure PRESET FOLDER [ARGUMENTS OF CMAKE...]; silent unless it fails.
 configure() {
   local preset=$1 folder=$2 log
   shift 2

@@ -160,7 +160,7 @@ void Session::FinishIfQuiet() {
 }
 
 void Session::FinishStatement(core::StatementEnd::How how) {
-  Running done = *std::move(running_);
+  RunningStatement done = *std::move(running_);
   running_.reset();
   if (done.timeout) loop_.Cancel(*done.timeout);
   done.end.how = how;

@@ -30,6 +30,22 @@
 
 namespace pglessor::postgres {
 
+// The statement that runs, from its sending to its OnEnd.
+struct RunningStatement {
+  core::StatementKey key;
+  // Shared with the edge's call, which lives until both have ended.
+  std::shared_ptr<core::StatementSink> sink;
+  core::StatementEnd end;
+  core::Time sent_at{};
+  int64_t max_rows = 0;
+  bool columns_told = false;
+  bool needs_gateway = false;
+  bool listened = false;
+  bool timed_out = false;
+  bool cancel_wanted = false;
+  bool answered = false;  // ReadyForQuery has come
+  std::optional<executor::EventLoop::TimerId> timeout;
+};
 class Session : public core::Connection,
                 public std::enable_shared_from_this<Session>,
                 private Backend::Listener {
@@ -51,22 +67,6 @@ class Session : public core::Connection,
   void Close(CloseCallbacks callbacks) override;
 
  private:
-  // The statement that runs, from its sending to its OnEnd.
-  struct Running {
-    core::StatementKey key;
-    // Shared with the edge's call, which lives until both have ended.
-    std::shared_ptr<core::StatementSink> sink;
-    core::StatementEnd end;
-    core::Time sent_at{};
-    int64_t max_rows = 0;
-    bool columns_told = false;
-    bool needs_gateway = false;
-    bool listened = false;
-    bool timed_out = false;
-    bool cancel_wanted = false;
-    bool answered = false;  // ReadyForQuery has come
-    std::optional<executor::EventLoop::TimerId> timeout;
-  };
   // What the backend does when it is not idle.
   enum class Step { kStatement, kUnlisten, kAwaitQuiet, kRollback, kDiscard, kGivenUp };
 
@@ -109,7 +109,7 @@ class Session : public core::Connection,
   // The loop's own.
   std::unique_ptr<Backend> backend_;  // null once closed
   Callback on_lost_;                  // null once told, or once closing
-  std::optional<Running> running_;
+  std::optional<RunningStatement> running_;
   Step step_ = Step::kStatement;
   core::LeaseCounter fenced_through_;
   int cancels_in_flight_ = 0;

@@ -199,7 +199,7 @@ TEST_F(KilledOwnerTest, TakesAPostgresWithItThatDoesNotReact) {
   owner.Kill();
   EXPECT_TRUE(Eventually([&] { return !Runs(postmaster); }, kEndsWithin));
   for (const pid_t pid : PostgresProcessesIn(folder())) kill(pid, SIGCONT);
-  EXPECT_TRUE(NoPostgresWithin(kEndsWithin));
+  EXPECT_TRUE(NoFolderWithin(kEndsWithin));
 }
 
 TEST_F(KilledOwnerTest, TakesPostgresWithItAlthoughItsWholeGroupIsKilled) {

@@ -65,8 +65,9 @@ class OwnTmpdir {
   }
   ~OwnTmpdir() {
     unsetenv("TMPDIR");
-    std::error_code ignored;
-    fs::remove_all(path_, ignored);
+    std::error_code error;
+    fs::remove_all(path_, error);
+    EXPECT_FALSE(error) << "is somebody still at work in " << path_ << "? " << error.message();
   }
   OwnTmpdir(const OwnTmpdir&) = delete;
   OwnTmpdir& operator=(const OwnTmpdir&) = delete;
