@@ -25,15 +25,14 @@ struct FinishConnection {
   void operator()(PGconn* connection) const { PQfinish(connection); }
 };
 
-// Owns itself, from OpenBackend until it has called `opened`.
+// Kept alive by its timer, which it cancels when it has called `opened`.
 class Opening : public Backend::Listener, public std::enable_shared_from_this<Opening> {
  public:
   Opening(executor::EventLoop& loop, BackendOpened opened) : loop_(loop), opened_(std::move(opened)) {}
 
   void Start(const Address& address, core::Duration timeout) {
-    self_ = shared_from_this();
-    timer_ = loop_.RunAfter(timeout, [this, timeout] {
-      Finish(absl::UnavailableError(
+    timer_ = loop_.RunAfter(timeout, [self = shared_from_this(), timeout] {
+      self->Finish(absl::UnavailableError(
           absl::StrCat("opening a connection took longer than ",
                        std::chrono::duration_cast<std::chrono::milliseconds>(timeout).count(), " ms")));
     });
@@ -50,7 +49,7 @@ class Opening : public Backend::Listener, public std::enable_shared_from_this<Op
     // Only so does the message say the SQLSTATE.
     PQsetErrorVerbosity(raw_.get(), PQERRORS_VERBOSE);
     // Its very first state is "writing", and a failure shows only when polled.
-    loop_.Post([self = self_, this] {
+    loop_.Post([self = shared_from_this(), this] {
       if (opened_ != nullptr)
         Poll(PQstatus(raw_.get()) == CONNECTION_BAD ? PGRES_POLLING_FAILED : PGRES_POLLING_WRITING);
     });
@@ -85,8 +84,10 @@ class Opening : public Backend::Listener, public std::enable_shared_from_this<Op
         Identify();
         return;
       default:
-        watch_ = loop_.WatchSocket(PQsocket(raw_.get()),
-                                   [self = self_, this](bool, bool) { Poll(PQconnectPoll(raw_.get())); });
+        watch_ = loop_.WatchSocket(PQsocket(raw_.get()), [this](bool, bool) {
+          const std::shared_ptr<Opening> alive = shared_from_this();
+          Poll(PQconnectPoll(raw_.get()));
+        });
         watch_->Want(status == PGRES_POLLING_READING, status == PGRES_POLLING_WRITING);
     }
   }
@@ -101,17 +102,17 @@ class Opening : public Backend::Listener, public std::enable_shared_from_this<Op
 
   // The backend must not be destroyed inside its own call.
   void FinishLater(const absl::Status& status) {
-    loop_.Post([self = self_, this, status] { Finish(status); });
+    loop_.Post([self = shared_from_this(), this, status] { Finish(status); });
   }
 
   void Finish(const absl::Status& status) {
     if (opened_ == nullptr) return;
+    const std::shared_ptr<Opening> alive = shared_from_this();
     BackendOpened opened = std::exchange(opened_, nullptr);
     loop_.Cancel(timer_);
     watch_.reset();
     raw_.reset();
     std::unique_ptr<Backend> backend = std::move(backend_);
-    const std::shared_ptr<Opening> alive = std::move(self_);
     if (!status.ok()) {
       opened(status);
       return;
@@ -122,7 +123,6 @@ class Opening : public Backend::Listener, public std::enable_shared_from_this<Op
 
   executor::EventLoop& loop_;
   BackendOpened opened_;  // null once called
-  std::shared_ptr<Opening> self_;
   executor::EventLoop::TimerId timer_;
   std::unique_ptr<PGconn, FinishConnection> raw_;  // until the backend owns it
   std::unique_ptr<executor::EventLoop::Watch> watch_;

@@ -1,0 +1,52 @@
+// A command line for a test, parsed in an environment of its own.
+#pragma once
+
+#include <cstdlib>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "gtest/gtest.h"
+
+#include "server/config.h"
+
+namespace pglessor {
+
+class CommandLineTest : public testing::Test {
+ protected:
+  // NOLINTBEGIN(concurrency-mt-unsafe): there is one thread
+  CommandLineTest() {
+    unsetenv("PGLESSOR_LISTEN");
+    unsetenv("PGLESSOR_DSN");
+  }
+  ~CommandLineTest() override {
+    unsetenv("PGLESSOR_LISTEN");
+    unsetenv("PGLESSOR_DSN");
+  }
+  static void SetEnvironment(const char* name, const char* value) { setenv(name, value, 1); }
+  // NOLINTEND(concurrency-mt-unsafe)
+
+  static CommandLine Parse(std::vector<std::string> arguments) {
+    std::vector<const char*> argv = {"pglessor"};
+    for (const std::string& argument : arguments) argv.push_back(argument.c_str());
+    return ParseCommandLine(static_cast<int>(argv.size()), argv.data());
+  }
+
+  static Config MustParse(const std::vector<std::string>& arguments) {
+    CommandLine parsed = Parse(arguments);
+    if (const auto* faults = std::get_if<Faults>(&parsed)) {
+      for (const std::string& line : faults->lines) ADD_FAILURE() << line;
+    }
+    const auto* config = std::get_if<Config>(&parsed);
+    return config == nullptr ? Config() : *config;
+  }
+
+  // Its lines; none if it has no fault.
+  static std::vector<std::string> FaultsOf(const std::vector<std::string>& arguments) {
+    CommandLine parsed = Parse(arguments);
+    const auto* faults = std::get_if<Faults>(&parsed);
+    return faults == nullptr ? std::vector<std::string>() : faults->lines;
+  }
+};
+
+}  // namespace pglessor
