@@ -27,14 +27,15 @@ class FencingTokens {
   // True, once until a block has come, when it is time to ask for one: before the last runs out. The first
   // comes unasked.
   bool ShouldAsk() {
-    if (asked_ || end_ - next_ > kLow) return false;
+    if (asked_ || (!refused_ && end_ - next_ > kLow)) return false;
     asked_ = true;
     return true;
   }
 
   void Add(FencingSource::Block block) {
     asked_ = false;
-    if (block.first < end_) return;
+    refused_ = block.first < end_;
+    if (refused_) return;
     next_ = block.first;
     end_ = block.first + block.count;
   }
@@ -45,6 +46,7 @@ class FencingTokens {
   uint64_t next_ = 0;
   uint64_t end_ = 0;
   bool asked_ = true;
+  bool refused_ = false;  // the last block
 };
 
 }  // namespace pglessor::core

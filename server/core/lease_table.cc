@@ -90,7 +90,7 @@ absl::StatusOr<std::optional<LeaseTable::EndWork>> LeaseTable::End(LeaseCounter 
   return work;
 }
 
-void LeaseTable::Fenced(LeaseCounter lease, Connection::FenceReport report) {
+absl::AnyInvocable<void()> LeaseTable::Fenced(LeaseCounter lease, Connection::FenceReport report) {
   std::vector<std::pair<bool, OnFenced>> tell;
   std::optional<Ended> ended;
   std::shared_ptr<Connection> dropped;
@@ -109,10 +109,12 @@ void LeaseTable::Fenced(LeaseCounter lease, Connection::FenceReport report) {
     const MutexLock lock(ended_mutex_);
     ended_.emplace_back(now, lease);
   }
-  for (auto& [by_this_call, on_fenced] : tell) {
-    ended->by_this_call = by_this_call;
-    on_fenced(*ended);
-  }
+  return [tell = std::move(tell), ended = *std::move(ended)]() mutable {
+    for (auto& [by_this_call, on_fenced] : tell) {
+      ended.by_this_call = by_this_call;
+      on_fenced(ended);
+    }
+  };
 }
 
 std::vector<LeaseCounter> LeaseTable::TakeExpired(size_t limit) {

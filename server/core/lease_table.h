@@ -79,8 +79,10 @@ class LeaseTable {
   // this call if that is so already.
   // Fails with: NOT_FOUND LEASE_NOT_FOUND; `on_fenced` is then dropped.
   absl::StatusOr<std::optional<EndWork>> End(LeaseCounter lease, EndReason reason, OnFenced on_fenced);
-  // The fence stands. Requires: an EndWork for it was returned, and this is called once for it.
-  void Fenced(LeaseCounter lease, Connection::FenceReport report);
+  // The fence stands: the lease has ended, and only now may its connection go to the next one. Requires: an
+  // EndWork for it was returned, and this is called once for it. What is returned calls each `on_fenced`;
+  // the caller runs it once the connection is back in its pool, so that who is told finds it there.
+  [[nodiscard]] absl::AnyInvocable<void()> Fenced(LeaseCounter lease, Connection::FenceReport report);
 
   // At most `limit` leases whose time is over and that nobody has ended.
   std::vector<LeaseCounter> TakeExpired(size_t limit);

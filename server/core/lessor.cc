@@ -256,22 +256,25 @@ void Lessor::CarryOut(LeaseCounter lease, LeaseTable::EndWork work, Disposition 
   Connection& connection = *work.connection;
   if (!work.has_run_a_statement && disposition == Disposition::kReturn && !connection.lost()) {
     // Nothing of this holder ever reached the connection, so the fence stands, and it is as clean as it was.
+    auto tell = leases_.Fenced(lease, {});
     pool.Return(slot, reason);
-    leases_.Fenced(lease, {});
+    tell();
     return;
   }
   if (disposition == Disposition::kDiscard || connection.lost()) {
     connection.Fence(lease, [this, &pool, slot, lease, reason](Connection::FenceReport report) {
+      auto tell = leases_.Fenced(lease, report);
       pool.Discard(slot, reason);
-      leases_.Fenced(lease, report);
+      tell();
     });
     return;
   }
   connection.Clean(
       lease,
       [this, &pool, slot, lease, reason](Connection::FenceReport report) {
+        auto tell = leases_.Fenced(lease, report);
         pool.BeginClean(slot, reason);
-        leases_.Fenced(lease, report);
+        tell();
       },
       [&pool, slot](const Connection::CleanReport& report) { pool.Cleaned(slot, report); });
 }

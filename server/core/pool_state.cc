@@ -9,6 +9,15 @@
 #include "server/core/error.h"
 
 namespace pglessor::core {
+namespace {
+
+absl::Status DrainBegan() {
+  return MakeError(absl::StatusCode::kUnavailable,
+                   "the service began to drain while this acquire waited; acquire from another replica",
+                   {.reason = reason::kDraining});
+}
+
+}  // namespace
 
 WaiterId PoolState::Acquire(Time now, Duration wait, Waiter::Done done, Actions& actions) {
   ++counters_.acquires_requested;
@@ -58,7 +67,7 @@ void PoolState::Regret(Time now, Actions::Grant grant, Actions& actions) {
   --slot.uses;
   StartClosing(slot, actions);
   if (draining_) {
-    Refuse(std::move(grant.waiter), NothingIdle(), counters_.rejected, actions);
+    Refuse(std::move(grant.waiter), DrainBegan(), counters_.rejected, actions);
   } else {
     queue_.Push(std::move(grant.waiter));
   }
@@ -178,11 +187,7 @@ void PoolState::Tick(Time now, Actions& actions) {
 void PoolState::Drain(Actions& actions) {
   draining_ = true;
   while (!queue_.empty()) {
-    Refuse(queue_.PopFront(),
-           MakeError(absl::StatusCode::kUnavailable,
-                     "the service began to drain while this acquire waited; acquire from another replica",
-                     {.reason = reason::kDraining}),
-           counters_.rejected, actions);
+    Refuse(queue_.PopFront(), DrainBegan(), counters_.rejected, actions);
   }
 }
 

@@ -28,8 +28,8 @@ namespace pglessor::postgres {
 
 class EmbeddedFolder {
  public:
-  // A new one in $TMPDIR or /tmp. Fails with InvalidArgument where its path is too long for a
-  // socket.
+  // A new one in $TMPDIR or /tmp. Fails with InvalidArgument where no socket can have its path: it
+  // is too long, or has a comma.
   static absl::StatusOr<EmbeddedFolder> MakeTemporary();
 
   // `directory` if it is absent, empty or ours. Else FailedPrecondition: it holds something that is

@@ -38,6 +38,9 @@ using std::chrono::steady_clock;
 constexpr milliseconds kStartPatience(30000);
 constexpr milliseconds kTryAgainAfter(20);
 constexpr int kReservedForSuperuser = 3;
+// Those of the superuser that exist take none of the reserved ones but of all: ours for control, and
+// those of Start that PostgreSQL is still closing.
+constexpr int kUsedBySuperuser = 5;
 constexpr off_t kMaxLogQuoted = 4096;
 constexpr size_t kMaxLinesQuoted = 10;
 
@@ -84,7 +87,7 @@ std::vector<std::string> ServerArguments(const EmbeddedFolder& folder, int max_c
       "unix_socket_permissions=0700",
       absl::StrCat("hba_file=", folder.hba_file()),
       absl::StrCat("ident_file=", folder.ident_file()),
-      absl::StrCat("max_connections=", max_connections + kReservedForSuperuser),
+      absl::StrCat("max_connections=", max_connections + kUsedBySuperuser + kReservedForSuperuser),
       absl::StrCat("superuser_reserved_connections=", kReservedForSuperuser),
       "client_connection_check_interval=1s",
       "ssl=off",

@@ -31,7 +31,7 @@ namespace pglessor::postgres {
 
 struct EmbeddedOptions {
   std::string directory = {};  // empty = a temporary folder
-  int max_connections = 100;   // for role app; the superuser's are added
+  int max_connections = 100;   // role app gets so many at least; the superuser's come on top
   std::string log_file = {};   // empty = log/postgresql.log in its folder
 };
 
@@ -40,10 +40,10 @@ struct Program;
 class EmbeddedServer {
  public:
   // One that accepts connections, with the role and the database in place.
-  //   InvalidArgument     the folder's path is no socket's (too long, a comma), or no connections
+  //   InvalidArgument     no socket can have the folder's path, or max_connections is below 1
   //   NotFound            PostgreSQL or its system user is not installed
-  //   FailedPrecondition  the folder is in use, or holds something that is not ours; it is
-  //   untouched Internal            initdb or PostgreSQL failed; with the end of its log
+  //   FailedPrecondition  the folder is in use or holds what is not ours, and is left untouched
+  //   Internal            initdb or PostgreSQL failed; with the end of its log
   static absl::StatusOr<std::unique_ptr<EmbeddedServer>> Start(const EmbeddedOptions& options);
 
   ~EmbeddedServer();

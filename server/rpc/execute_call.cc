@@ -13,7 +13,11 @@ namespace {
 
 constexpr int kDefaultBatchRows = 256;
 constexpr size_t kMaxBatchBytes = 1 << 20;
+// A message's default limit in gRPC's clients.
 constexpr size_t kMaxRowBytes = 4 << 20;
+// What a row and each of its values take beyond their bytes, at most, once they are encoded.
+constexpr size_t kRowOverhead = 32;
+constexpr size_t kValueOverhead = 16;
 // Messages that stand ready before PostgreSQL is asked to pause, and how few before it goes on.
 constexpr size_t kPauseAt = 4;
 constexpr size_t kResumeAt = 1;
@@ -73,8 +77,9 @@ void ExecuteCall::OnColumns(std::vector<core::Column> columns) {
 }
 
 core::StatementSink::Flow ExecuteCall::OnRow(core::Row row) {
-  size_t bytes = 0;
-  for (const core::Field& field : row) bytes += field ? field->size() : 0;
+  size_t values = 0;
+  for (const core::Field& field : row) values += field ? field->size() : 0;
+  const size_t bytes = kRowOverhead + row.size() * kValueOverhead + values;
   bool abandon = false;
   Flow flow = Flow::kContinue;
   {
@@ -83,7 +88,7 @@ core::StatementSink::Flow ExecuteCall::OnRow(core::Row row) {
     if (bytes > kMaxRowBytes) {
       too_large_ =
           core::MakeError(absl::StatusCode::kResourceExhausted,
-                          absl::StrCat("a row of ", bytes, " bytes is over the limit of ", kMaxRowBytes,
+                          absl::StrCat("a row of ", values, " bytes is over the limit of ", kMaxRowBytes,
                                        "; select less of it, or use a PostgreSQL driver on the lease"),
                           {.reason = core::reason::kTooLarge});
       abandon = true;
@@ -138,9 +143,9 @@ void ExecuteCall::Write() {
     return;
   }
   writing_ = true;
-  grpc::WriteOptions options;
-  if (!ready_.empty()) options.set_buffer_hint();  // the next one takes it along
-  writer_.Write(message, options, WriteTag());
+  // Without a buffer hint: on the first message, which takes the headers along, gRPC 1.51 then sends nothing
+  // until the connection has something else to write (40 to 300 ms).
+  writer_.Write(message, WriteTag());
 }
 
 void ExecuteCall::OnWritten(bool ok) {

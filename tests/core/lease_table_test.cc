@@ -34,6 +34,7 @@ class LeaseTableTest : public testing::Test {
     grant.counter = {counter};
     grant.terms.ttl = ttl;
     grant.acquired = clock_.Now();
+    grant.acquired_wall = clock_.WallNow();
     core::Granted granted;
     granted.slot.slot = {static_cast<uint32_t>(counter), {counter + 100}};
     granted.connection = connection_;
@@ -50,7 +51,7 @@ class LeaseTableTest : public testing::Test {
 
   void EndAndFence(uint64_t counter, EndReason reason = EndReason::kReleased) {
     EXPECT_TRUE(End(counter, reason).has_value());
-    table_.Fenced({counter}, {});
+    table_.Fenced({counter}, {})();
   }
 
   test::FakeClock clock_;
@@ -116,7 +117,7 @@ TEST_F(LeaseTableTest, TellsNobodyBeforeTheFenceStandsAndThenEachOnce) {
   EXPECT_THAT(told_, IsEmpty());
   EXPECT_EQ(table_.View({1})->state, LeaseState::kEnding);
 
-  table_.Fenced({1}, {.transaction_was_open = true});
+  table_.Fenced({1}, {.transaction_was_open = true})();
   ASSERT_EQ(told_.size(), 2U);
   EXPECT_TRUE(told_[0].by_this_call);
   EXPECT_FALSE(told_[1].by_this_call);
@@ -127,10 +128,21 @@ TEST_F(LeaseTableTest, TellsNobodyBeforeTheFenceStandsAndThenEachOnce) {
   }
 }
 
+// The caller hands the connection on in between.
+TEST_F(LeaseTableTest, HasEndedTheLeaseBeforeAnybodyIsTold) {
+  Insert(1);
+  End(1, EndReason::kReleased);
+  auto tell = table_.Fenced({1}, {});
+  EXPECT_EQ(table_.View({1})->state, LeaseState::kEnded);
+  EXPECT_THAT(told_, IsEmpty());
+  tell();
+  EXPECT_EQ(told_.size(), 1U);
+}
+
 TEST_F(LeaseTableTest, TellsAtOnceWhereTheFenceStands) {
   Insert(1);
   End(1, EndReason::kReleased);
-  table_.Fenced({1}, {.transaction_was_open = true});
+  table_.Fenced({1}, {.transaction_was_open = true})();
   told_.clear();
   EXPECT_FALSE(End(1, EndReason::kRevoked).has_value());
   ASSERT_EQ(told_.size(), 1U);
@@ -145,7 +157,7 @@ TEST_F(LeaseTableTest, LetsGoOfTheConnectionOnceTheFenceStands) {
     const auto work = End(1, EndReason::kReleased);
     EXPECT_GT(connection_.use_count(), 1);
   }
-  table_.Fenced({1}, {});
+  table_.Fenced({1}, {})();
   EXPECT_EQ(connection_.use_count(), 1);
 }
 
@@ -159,7 +171,7 @@ TEST_F(LeaseTableTest, CallsBackWithNoLockHeld) {
     EXPECT_THAT(table_.Live(), ElementsAre(LeaseCounter{17}));
   });
   ASSERT_THAT(work, IsOk());
-  table_.Fenced({1}, {});
+  table_.Fenced({1}, {})();
 }
 
 TEST_F(LeaseTableTest, HandsEachExpiredLeaseOutOnce) {
@@ -253,7 +265,7 @@ TEST_F(LeaseTableTest, CountsTheRetentionFromTheFence) {
   clock_.Advance(10min);
   table_.ForgetOld();
   EXPECT_EQ(table_.View({1})->state, LeaseState::kEnding) << "a lease is not forgotten while it is ending";
-  table_.Fenced({1}, {});
+  table_.Fenced({1}, {})();
   table_.ForgetOld();
   EXPECT_TRUE(table_.View({1}).has_value());
 }

@@ -69,8 +69,7 @@ TEST_F(PostgresProgramsTest, LooksInThePathLast) {
 TEST_F(PostgresProgramsTest, SaysWhatToInstall) {
   const auto none = FindPostgresPrograms(Search("14"));
   EXPECT_EQ(none.status().code(), absl::StatusCode::kNotFound);
-  EXPECT_THAT(std::string(none.status().message()),
-              testing::HasSubstr("apt-get install postgresql-14"));
+  EXPECT_THAT(std::string(none.status().message()), testing::HasSubstr("apt-get install postgresql-14"));
 }
 
 }  // namespace

@@ -67,7 +67,6 @@ TEST(ConvertAcquire, TakesEveryField) {
   *request.mutable_wait_timeout() = Span(2);
   request.set_priority(v1::PRIORITY_HIGH);
   (*request.mutable_tags())["job"] = "nightly";
-  request.set_request_id("7f1c0e52-9f0a-4b1e-8b53-2f4a4c1de001");
   const auto acquire = FromProto(request);
   ASSERT_THAT(acquire, IsOk());
   EXPECT_EQ(acquire->pool, "orders");
@@ -175,12 +174,12 @@ TEST(ConvertAcquire, BoundsEachTag) {
   }
 }
 
-TEST(ConvertAcquire, TakesNoRequestIdButAUuid) {
+TEST(ConvertAcquire, TellsARequestIdThatIsNotBuiltYetFromOneThatIsNoUuid) {
   v1::AcquireRequest request;
-  for (const char* good : {"", "7f1c0e52-9f0a-4b1e-8b53-2f4a4c1de001", "7F1C0E52-9F0A-4B1E-8B53-2F4A4C1DE001",
+  for (const char* good : {"7f1c0e52-9f0a-4b1e-8b53-2f4a4c1de001", "7F1C0E52-9F0A-4B1E-8B53-2F4A4C1DE001",
                            "00000000-0000-0000-0000-000000000000"}) {
     request.set_request_id(good);
-    EXPECT_THAT(FromProto(request), IsOk()) << good;
+    EXPECT_THAT(FromProto(request), HasReason("NOT_BUILT_YET")) << good;
   }
   for (const std::string& bad : {std::string("x"), std::string("7f1c0e529f0a4b1e8b532f4a4c1de001"),
                                  std::string("{7f1c0e52-9f0a-4b1e-8b53-2f4a4c1de001}"),

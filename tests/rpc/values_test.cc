@@ -107,8 +107,10 @@ TEST(Values, PassesAllBytesAsBinary) {
 TEST(Values, KeepsTheOrderOfParameters) {
   v1::ExecuteRequest request = Request();
   for (int i = 0; i < 3; ++i) request.add_params()->set_int_value(i);
+  const auto statement = StatementFromProto(request);
+  ASSERT_THAT(statement, IsOk());
   std::vector<std::string> values;
-  for (const auto& parameter : StatementFromProto(request)->parameters) values.push_back(*parameter.value);
+  for (const core::Parameter& parameter : statement->parameters) values.push_back(*parameter.value);
   EXPECT_THAT(values, ElementsAre("0", "1", "2"));
 }
 

@@ -35,7 +35,7 @@ TEST_F(ConfigFaultsTest, SaysOneLineForEach) {
       {{"--embedded", "--control-dsn", "host=db"}, "--control-dsn: ", "leave it out"},
       {{"--dsn", "nonsense"}, "--dsn: ", "postgresql://"},
       {{"--dsn", "host=db bad=1"}, "--dsn: ", "postgresql://"},
-      {{"--dsn", "host=db", "--control-dsn", "postgresql://h:port/"}, "--control-dsn: ", "postgresql://"},
+      {{"--dsn", "host=db", "--control-dsn", "postgresql://h/d?nonsense=1"}, "--control-dsn: ", "postgresql://"},
       {{"--embedded", "--min-connections", "x"}, "--min-connections: ", "from 0 to 10000, got \"x\""},
       {{"--embedded", "--min-connections", "-1"}, "--min-connections: ", "got \"-1\""},
       {{"--embedded", "--min-connections", "21"},

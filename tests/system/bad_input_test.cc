@@ -105,7 +105,6 @@ TEST_F(BadInputTest, AcquireTakesWhatIsJustAllowed) {
   v1::AcquireRequest request;
   request.set_tenant("0" + std::string(62, '_'));
   request.set_holder(std::string(256, 'h'));
-  request.set_request_id("7F1C0E52-9f0a-4b1e-8b53-2f4a4c1de001");
   for (int i = 0; i < 15; ++i) (*request.mutable_tags())[std::to_string(i)] = "";
   (*request.mutable_tags())[std::string(63, 'k')] = std::string(255, 'v');
   *request.mutable_ttl() = Raw(315'576'000'000, 999'999'999);
@@ -127,8 +126,12 @@ TEST_F(BadInputTest, AnUnknownPool) {
 
 TEST_F(BadInputTest, ATokenThatIsNotOneIsUnknownInOneText) {
   const Held held = Acquire();
-  std::vector<std::string> wrong = {"", "garbage", held.token + "A", " " + held.token,
-                                    held.token.substr(1), held.lease.lease_id(),
+  std::vector<std::string> wrong = {"",
+                                    "garbage",
+                                    held.token + "A",
+                                    " " + held.token,
+                                    held.token.substr(1),
+                                    held.lease.lease_id(),
                                     std::string(100'000, 'A')};
   for (size_t i = 0; i < held.token.size(); ++i) {
     std::string& changed = wrong.emplace_back(held.token);
@@ -137,8 +140,8 @@ TEST_F(BadInputTest, ATokenThatIsNotOneIsUnknownInOneText) {
   const std::string text = client().Renew("garbage").status.error_message();
   for (const std::string& token : wrong) {
     SCOPED_TRACE(token.substr(0, 200));
-    const Outcome answers[] = {client().Renew(token), client().Release(token),
-                               client().Expire(token), client().Execute(token, "SELECT 1")};
+    const Outcome answers[] = {client().Renew(token), client().Release(token), client().Expire(token),
+                               client().Execute(token, "SELECT 1")};
     for (const Outcome& answer : answers) {
       EXPECT_THAT(answer, FailsWith(StatusCode::NOT_FOUND, "LEASE_NOT_FOUND"));
       EXPECT_EQ(answer.status.error_message(), text);
@@ -185,8 +188,7 @@ TEST_F(BadInputTest, ReleaseWithADispositionThatIsNone) {
   v1::ReleaseRequest release;
   release.set_lease_token(held.token);
   release.set_disposition(static_cast<v1::Disposition>(9));
-  EXPECT_THAT(client().Release(release),
-              FailsWith(StatusCode::INVALID_ARGUMENT, "FIELD_INVALID"));
+  EXPECT_THAT(client().Release(release), FailsWith(StatusCode::INVALID_ARGUMENT, "FIELD_INVALID"));
   EXPECT_THAT(client().Release(held.token), IsOk()) << "it was not released";
 }
 
@@ -199,21 +201,20 @@ TEST_F(BadInputTest, ExecuteNamesTheField) {
   using Request = v1::ExecuteRequest;
   const Fault faults[] = {
       {"sql", [](Request& request) { request.set_sql(std::string("SELECT '\0'", 10)); }},
-      {"params", [](Request& request) {
+      {"params",
+       [](Request& request) {
          for (int i = 0; i < 65'536; ++i) *request.add_params() = Bool(true);
        }},
-      {"params[1]", [](Request& request) {
+      {"params[1]",
+       [](Request& request) {
          *request.add_params() = Int(1);
          request.add_params();
        }},
-      {"params[0]",
-       [](Request& request) { *request.add_params() = Text(std::string("a\0b", 3)); }},
+      {"params[0]", [](Request& request) { *request.add_params() = Text(std::string("a\0b", 3)); }},
       {"batch_rows", [](Request& request) { request.set_batch_rows(-1); }},
       {"max_rows", [](Request& request) { request.set_max_rows(-1); }},
-      {"statement_timeout",
-       [](Request& request) { *request.mutable_statement_timeout() = Raw(0, 0); }},
-      {"statement_timeout",
-       [](Request& request) { *request.mutable_statement_timeout() = Raw(-1, 0); }},
+      {"statement_timeout", [](Request& request) { *request.mutable_statement_timeout() = Raw(0, 0); }},
+      {"statement_timeout", [](Request& request) { *request.mutable_statement_timeout() = Raw(-1, 0); }},
   };
   for (const Fault& fault : faults) {
     SCOPED_TRACE(fault.field);

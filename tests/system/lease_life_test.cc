@@ -31,8 +31,7 @@ TEST_F(LeaseLifeTest, FromAcquireToTheRefusalAfterRelease) {
   const Held held = Acquire();
 
   EXPECT_EQ(client().Execute(held.token, "SELECT 1").Value(), "int_value: 1");
-  const Result inserted =
-      client().Execute(held.token, "INSERT INTO deeds VALUES ($1)", {Text("committed")});
+  const Result inserted = client().Execute(held.token, "INSERT INTO deeds VALUES ($1)", {Text("committed")});
   ASSERT_THAT(inserted, IsOk());
   EXPECT_EQ(inserted.summary.command_tag(), "INSERT 0 1");
   EXPECT_EQ(inserted.summary.rows_affected(), 1);
@@ -62,8 +61,7 @@ TEST_F(LeaseLifeTest, FromAcquireToTheRefusalAfterRelease) {
 
   EXPECT_THAT(client().Execute(held.token, "SELECT 1"),
               FailsWith(StatusCode::FAILED_PRECONDITION, "LEASE_RELEASED"));
-  EXPECT_THAT(client().Renew(held.token),
-              FailsWith(StatusCode::FAILED_PRECONDITION, "LEASE_RELEASED"));
+  EXPECT_THAT(client().Renew(held.token), FailsWith(StatusCode::FAILED_PRECONDITION, "LEASE_RELEASED"));
   EXPECT_THAT(observer().Rows("SELECT deed FROM deeds"), ElementsAre(ElementsAre("committed")));
   EXPECT_EQ(client().Stats().counters().released(), 1);
 }
@@ -174,8 +172,7 @@ TEST_F(LeaseLifeTest, ATokenOfAnEarlierStartIsUnknown) {
   const Held held = Acquire();
   server().Kill();
   Serve(1, 2);
-  EXPECT_THAT(client().Execute(held.token, "SELECT 1"),
-              FailsWith(StatusCode::NOT_FOUND, "LEASE_NOT_FOUND"));
+  EXPECT_THAT(client().Execute(held.token, "SELECT 1"), FailsWith(StatusCode::NOT_FOUND, "LEASE_NOT_FOUND"));
 }
 
 TEST_F(LeaseLifeTest, DiscardClosesTheConnection) {
@@ -212,8 +209,7 @@ TEST_F(LeaseLifeTest, ExpireByTokenEndsItOnce) {
   EXPECT_EQ(again.response.leases_ended(), 0);
   EXPECT_THAT(client().Execute(held.token, "SELECT 1"),
               FailsWith(StatusCode::FAILED_PRECONDITION, "LEASE_EXPIRED"));
-  EXPECT_THAT(client().Release(held.token),
-              FailsWith(StatusCode::FAILED_PRECONDITION, "LEASE_EXPIRED"));
+  EXPECT_THAT(client().Release(held.token), FailsWith(StatusCode::FAILED_PRECONDITION, "LEASE_EXPIRED"));
   EXPECT_EQ(client().Stats().counters().expired(), 1);
 }
 
@@ -230,8 +226,7 @@ TEST_F(LeaseLifeTest, ExpireByIdRevokesAndCancelsWhatRuns) {
   expire.set_reason("the operator's test");
   EXPECT_EQ(client().Expire(expire).response.leases_ended(), 1);
   EXPECT_THAT(sleep->Get(), FailsWith(StatusCode::FAILED_PRECONDITION, "LEASE_REVOKED"));
-  EXPECT_THAT(client().Renew(held.token),
-              FailsWith(StatusCode::FAILED_PRECONDITION, "LEASE_REVOKED"));
+  EXPECT_THAT(client().Renew(held.token), FailsWith(StatusCode::FAILED_PRECONDITION, "LEASE_REVOKED"));
   EXPECT_EQ(client().Expire(expire).response.leases_ended(), 0);
   EXPECT_TRUE(AwaitRest());
   EXPECT_EQ(client().Stats().counters().revoked(), 1);
@@ -240,10 +235,10 @@ TEST_F(LeaseLifeTest, ExpireByIdRevokesAndCancelsWhatRuns) {
 
 TEST_F(LeaseLifeTest, TheNextHolderFindsNothingOfTheLast) {
   const Held first = Acquire();
-  for (const char* sql : {"CREATE TEMP TABLE remains (x int)", "SET work_mem = '77MB'",
-                          "SET search_path = pg_catalog", "SET TIME ZONE 'Asia/Tokyo'",
-                          "SELECT pg_advisory_lock(4711)", "PREPARE remains AS SELECT 1",
-                          "DECLARE remains CURSOR WITH HOLD FOR SELECT 1", "BEGIN"}) {
+  for (const char* sql :
+       {"CREATE TEMP TABLE remains (x int)", "SET work_mem = '77MB'", "SET search_path = pg_catalog",
+        "SET TIME ZONE 'Asia/Tokyo'", "SELECT pg_advisory_lock(4711)", "PREPARE remains AS SELECT 1",
+        "DECLARE remains CURSOR WITH HOLD FOR SELECT 1", "BEGIN"}) {
     EXPECT_THAT(client().Execute(first.token, sql), IsOk()) << sql;
   }
   EXPECT_THAT(client().Release(first.token), IsOk());

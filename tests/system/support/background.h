@@ -42,8 +42,7 @@ inline std::unique_ptr<BackgroundStatement> StartExecute(Client& client, v1::Exe
       });
 }
 
-inline std::unique_ptr<BackgroundAcquire> StartAcquire(Client& client,
-                                                       v1::AcquireRequest request = {}) {
+inline std::unique_ptr<BackgroundAcquire> StartAcquire(Client& client, v1::AcquireRequest request = {}) {
   return std::make_unique<BackgroundAcquire>(
       [&client, request = std::move(request)](grpc::ClientContext* context) {
         return client.Acquire(request, context);

@@ -111,8 +111,7 @@ Client::Context Client::NewContext() {
   return context;
 }
 
-Answer<v1::AcquireResponse> Client::Acquire(const v1::AcquireRequest& request,
-                                            grpc::ClientContext* context) {
+Answer<v1::AcquireResponse> Client::Acquire(const v1::AcquireRequest& request, grpc::ClientContext* context) {
   return Call(*leases_, &v1::LeaseService::Stub::Acquire, request, context);
 }
 
@@ -197,9 +196,8 @@ void CheckSums(const v1::PoolStats& stats) {
                                stats.retiring() + stats.stuck())
       << all;
   EXPECT_LE(stats.total(), stats.max_connections()) << all;
-  EXPECT_EQ(counters.acquires_requested(), counters.granted() + counters.timed_out() +
-                                               counters.cancelled() + counters.rejected() +
-                                               stats.waiting())
+  EXPECT_EQ(counters.acquires_requested(), counters.granted() + counters.timed_out() + counters.cancelled() +
+                                               counters.rejected() + stats.waiting())
       << all;
   EXPECT_EQ(counters.granted(), stats.in_use() + counters.released() + counters.expired() +
                                     counters.revoked() + counters.reset() + counters.lost() +

@@ -67,8 +67,7 @@ class Client {
   v1::PoolStats Stats();
 
   Result Execute(const v1::ExecuteRequest& request, grpc::ClientContext* context = nullptr);
-  Result Execute(const std::string& token, const std::string& sql,
-                 const std::vector<v1::Value>& params = {});
+  Result Execute(const std::string& token, const std::string& sql, const std::vector<v1::Value>& params = {});
 
   const std::shared_ptr<grpc::Channel>& channel() const { return channel_; }
   v1::SqlService::Stub& sql() { return *sql_; }

@@ -9,7 +9,7 @@
 
 namespace pglessor::system {
 
-Run RunPglessor(const Flags& flags, const Environment& environment) {
+FinishedRun RunPglessor(const Flags& flags, const Environment& environment) {
   Process process({PGLESSOR_BINARY, flags, environment});
   const std::optional<ExitStatus> exit = process.AwaitEnd();
   return {exit, process.Output(), process.Log()};
@@ -31,8 +31,7 @@ std::unique_ptr<ServerProcess> ServerProcess::Start(Flags flags, const Environme
     const size_t begin = sizeof kBeforeAddress - 1;
     server->address_ = line.substr(begin, line.find(' ', begin) - begin);
   }
-  EXPECT_NE(server->address_, "") << "its first line: \"" << line << "\"; its log:\n"
-                                  << server->Log();
+  EXPECT_NE(server->address_, "") << "its first line: \"" << line << "\"; its log:\n" << server->Log();
   return server;
 }
 

@@ -16,12 +16,12 @@ using Flags = std::vector<std::string>;
 using Environment = std::vector<std::pair<std::string, std::string>>;
 
 // What a run that ends by itself left.
-struct Run {
+struct FinishedRun {
   std::optional<ExitStatus> exit;  // nothing if it did not end
   std::string output;
   std::string log;
 };
-Run RunPglessor(const Flags& flags, const Environment& environment = {});
+FinishedRun RunPglessor(const Flags& flags, const Environment& environment = {});
 
 class ServerProcess {
  public:

@@ -1,0 +1,206 @@
+// Statements that fail, are cut short, or are none of Execute's: the lease outlives them all.
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+#include "tests/system/support/background.h"
+#include "tests/system/support/system_test.h"
+
+namespace pglessor::system {
+namespace {
+
+using grpc::StatusCode;
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+class StatementErrorsTest : public SystemTest {
+ protected:
+  void SetUp() override {
+    Serve(1, 1);
+    held_ = SystemTest::Acquire();
+  }
+  // The lease has outlived all of it, on its own backend, and comes clean.
+  void TearDown() override {
+    EXPECT_TRUE(Eventually([&] { return Execute("SELECT 1").reason != "LEASE_BUSY"; }));
+    EXPECT_EQ(Execute("SELECT pg_backend_pid()").Value(),
+              absl::StrCat("int_value: ", held_.lease.backend_pid()));
+    EXPECT_THAT(client().Release(held_.token), IsOk());
+    EXPECT_TRUE(AwaitRest());
+    EXPECT_EQ(client().Stats().counters().connections_closed(), 0);
+    SystemTest::TearDown();
+  }
+
+  Result Execute(const std::string& sql, const std::vector<v1::Value>& params = {}) {
+    return client().Execute(held_.token, sql, params);
+  }
+  int backend() const { return held_.lease.backend_pid(); }
+
+  Held held_;
+};
+
+TEST_F(StatementErrorsTest, EachSqlstateHasItsCode) {
+  const std::pair<const char*, StatusCode> table[] = {
+      {"22012", StatusCode::INVALID_ARGUMENT},
+      {"22P02", StatusCode::INVALID_ARGUMENT},
+      {"42601", StatusCode::INVALID_ARGUMENT},
+      {"42P01", StatusCode::INVALID_ARGUMENT},
+      {"42501", StatusCode::PERMISSION_DENIED},
+      {"28000", StatusCode::PERMISSION_DENIED},
+      {"28P01", StatusCode::PERMISSION_DENIED},
+      {"23505", StatusCode::ALREADY_EXISTS},
+      {"23502", StatusCode::FAILED_PRECONDITION},
+      {"23503", StatusCode::FAILED_PRECONDITION},
+      {"25001", StatusCode::FAILED_PRECONDITION},
+      {"25006", StatusCode::FAILED_PRECONDITION},
+      {"55000", StatusCode::FAILED_PRECONDITION},
+      {"55P03", StatusCode::ABORTED},
+      {"40001", StatusCode::ABORTED},
+      {"40P01", StatusCode::ABORTED},
+      {"53100", StatusCode::RESOURCE_EXHAUSTED},
+      {"53200", StatusCode::RESOURCE_EXHAUSTED},
+      {"53300", StatusCode::RESOURCE_EXHAUSTED},
+      {"57014", StatusCode::CANCELLED},
+      {"0A000", StatusCode::UNIMPLEMENTED},
+      {"P0001", StatusCode::INTERNAL},
+      {"XX000", StatusCode::INTERNAL},
+      {"08006", StatusCode::INTERNAL},
+      {"57P01", StatusCode::INTERNAL},
+      {"57P03", StatusCode::INTERNAL},
+      {"ZZZZZ", StatusCode::INTERNAL},
+  };
+  for (const auto& [sqlstate, code] : table) {
+    const Result failed = Execute(absl::StrCat("DO $$ BEGIN RAISE EXCEPTION 'for the test' USING ",
+                                               "ERRCODE = '", sqlstate, "', HINT = 'none'; END $$"));
+    EXPECT_THAT(failed, FailsWith(code, "SQL_ERROR")) << sqlstate;
+    EXPECT_EQ(failed.Metadata("sqlstate"), sqlstate);
+    EXPECT_EQ(failed.Metadata("severity"), "ERROR") << sqlstate;
+    EXPECT_EQ(failed.Metadata("hint"), "none") << sqlstate;
+  }
+}
+
+TEST_F(StatementErrorsTest, PostgresqlsOwnErrorsAreNamed) {
+  database().MakeTable("only_one", "n int PRIMARY KEY");
+  EXPECT_THAT(Execute("INSERT INTO only_one VALUES (1)"), IsOk());
+  struct Case {
+    const char* sql;
+    StatusCode code;
+    const char* sqlstate;
+    const char* key;
+    const char* value;
+  };
+  const Case cases[] = {
+      {"SELECT 1/0", StatusCode::INVALID_ARGUMENT, "22012", "position", ""},
+      {"SELECT * FROM nowhere", StatusCode::INVALID_ARGUMENT, "42P01", "position", "15"},
+      {"SELEC 1", StatusCode::INVALID_ARGUMENT, "42601", "position", "1"},
+      {"SELECT 1; SELECT 2", StatusCode::INVALID_ARGUMENT, "42601", "position", ""},
+      {"INSERT INTO only_one VALUES (1)", StatusCode::ALREADY_EXISTS, "23505", "constraint", "only_one_pkey"},
+      {"SELECT * FROM pg_authid", StatusCode::PERMISSION_DENIED, "42501", "position", ""},
+      {"SET ROLE postgres", StatusCode::PERMISSION_DENIED, "42501", "position", ""},
+      {"SELECT $1::int + $2::int", StatusCode::INTERNAL, "08P01", "position", ""},
+  };
+  for (const Case& each : cases) {
+    const Result failed = Execute(each.sql);
+    EXPECT_THAT(failed, FailsWith(each.code, "SQL_ERROR")) << each.sql;
+    EXPECT_EQ(failed.Metadata("sqlstate"), each.sqlstate);
+    EXPECT_EQ(failed.Metadata(each.key), each.value) << each.sql;
+  }
+}
+
+TEST_F(StatementErrorsTest, AnErrorAfterRowsComesAfterThem) {
+  const Result result = Execute("SELECT 1 / (1000 - i) FROM generate_series(1, 2000) AS i");
+  EXPECT_THAT(result, FailsWith(StatusCode::INVALID_ARGUMENT, "SQL_ERROR"));
+  EXPECT_GT(result.rows.size(), 0U);
+  EXPECT_LT(result.rows.size(), 1000U);
+}
+
+TEST_F(StatementErrorsTest, AFailedTransactionIsTheHoldersToRollBack) {
+  EXPECT_THAT(Execute("BEGIN"), IsOk());
+  EXPECT_THAT(Execute("SELECT 1/0"), FailsWith(StatusCode::INVALID_ARGUMENT, "SQL_ERROR"));
+  const Result refused = Execute("SELECT 1");
+  EXPECT_THAT(refused, FailsWith(StatusCode::FAILED_PRECONDITION, "SQL_ERROR"));
+  EXPECT_EQ(refused.Metadata("sqlstate"), "25P02");
+  const Result rolled_back = Execute("ROLLBACK");
+  ASSERT_THAT(rolled_back, IsOk());
+  EXPECT_FALSE(rolled_back.summary.in_transaction());
+}
+
+TEST_F(StatementErrorsTest, OneStatementAtATime) {
+  const auto sleep = StartExecute(client(), Statement(held_.token, "SELECT pg_sleep(600)"));
+  ASSERT_TRUE(observer().AwaitRunning(backend(), "pg_sleep"));
+  EXPECT_THAT(Execute("SELECT 1"), FailsWith(StatusCode::ABORTED, "LEASE_BUSY"));
+  EXPECT_FALSE(sleep->Done()) << "the one that runs is not disturbed";
+  sleep->Cancel();
+}
+
+TEST_F(StatementErrorsTest, CancellingTheCallCancelsTheStatement) {
+  const auto sleep = StartExecute(client(), Statement(held_.token, "SELECT pg_sleep(600)"));
+  ASSERT_TRUE(observer().AwaitRunning(backend(), "pg_sleep"));
+  sleep->Cancel();
+  EXPECT_THAT(sleep->Get(), FailsWith(StatusCode::CANCELLED));
+  EXPECT_TRUE(observer().AwaitIdle(backend()));
+}
+
+TEST_F(StatementErrorsTest, TheCallsDeadlineCancelsTheStatement) {
+  const Client::Context context = Client::NewContext();
+  context->set_deadline(std::chrono::system_clock::now() + milliseconds(200));
+  EXPECT_THAT(client().Execute(Statement(held_.token, "SELECT pg_sleep(600)"), context.get()),
+              FailsWith(StatusCode::DEADLINE_EXCEEDED));
+  EXPECT_TRUE(observer().AwaitIdle(backend()));
+}
+
+TEST_F(StatementErrorsTest, ACancelInATransactionLeavesItsFateToTheHolder) {
+  EXPECT_THAT(Execute("BEGIN"), IsOk());
+  const auto sleep = StartExecute(client(), Statement(held_.token, "SELECT pg_sleep(600)"));
+  ASSERT_TRUE(observer().AwaitRunning(backend(), "pg_sleep"));
+  sleep->Cancel();
+  EXPECT_THAT(sleep->Get(), FailsWith(StatusCode::CANCELLED));
+  EXPECT_TRUE(Eventually([&] { return Execute("ROLLBACK").ok(); }));
+}
+
+TEST_F(StatementErrorsTest, StatementTimeoutRunsOut) {
+  v1::ExecuteRequest request = Statement(held_.token, "SELECT pg_sleep(600)");
+  *request.mutable_statement_timeout() = Span(milliseconds(200));
+  const Result late = client().Execute(request);
+  EXPECT_THAT(late, FailsWith(StatusCode::DEADLINE_EXCEEDED, "SQL_ERROR"));
+  EXPECT_EQ(late.Metadata("sqlstate"), "57014");
+
+  request.set_sql("SELECT 1");
+  *request.mutable_statement_timeout() = Span(seconds(60));
+  EXPECT_EQ(client().Execute(request).Value(), "int_value: 1");
+}
+
+TEST_F(StatementErrorsTest, SomebodyElsesCancelIsAnSqlError) {
+  const auto sleep = StartExecute(client(), Statement(held_.token, "SELECT pg_sleep(600)"));
+  ASSERT_TRUE(observer().AwaitRunning(backend(), "pg_sleep"));
+  observer().Run(absl::StrCat("SELECT pg_cancel_backend(", backend(), ")"));
+  const Result cancelled = sleep->Get();
+  EXPECT_THAT(cancelled, FailsWith(StatusCode::CANCELLED, "SQL_ERROR"));
+  EXPECT_EQ(cancelled.Metadata("sqlstate"), "57014");
+}
+
+TEST_F(StatementErrorsTest, CopyAndListenNeedTheGateway) {
+  database().MakeTable("copied", "n int");
+  for (const char* sql :
+       {"COPY copied FROM STDIN", "COPY copied TO STDOUT",
+        "COPY (SELECT generate_series(1, 1000000)) TO STDOUT", "LISTEN news", "/* hidden */ listen news"}) {
+    EXPECT_THAT(Execute(sql), FailsWith(StatusCode::UNIMPLEMENTED, "USE_GATEWAY")) << sql;
+    EXPECT_EQ(Execute("SELECT count(*) FROM pg_listening_channels()").Value(), "int_value: 0") << sql;
+  }
+  EXPECT_EQ(Execute("SELECT count(*) FROM copied").Value(), "int_value: 0");
+  EXPECT_THAT(Execute("NOTIFY news"), IsOk());
+}
+
+TEST_F(StatementErrorsTest, ListenInATransactionIsUndoneToo) {
+  EXPECT_THAT(Execute("BEGIN"), IsOk());
+  EXPECT_THAT(Execute("LISTEN news"), FailsWith(StatusCode::UNIMPLEMENTED, "USE_GATEWAY"));
+  Execute("COMMIT");
+  EXPECT_EQ(Execute("SELECT count(*) FROM pg_listening_channels()").Value(), "int_value: 0");
+}
+
+}  // namespace
+}  // namespace pglessor::system
