@@ -18,7 +18,7 @@ LeaseView LeaseTable::Insert(LeaseGrant grant, Pool* pool, Granted granted, Dura
   const LeaseCounter counter = grant.counter;
   const Time latest = SaturatingAdd(grant.acquired, max_lifetime);
   auto record = std::make_unique<Record>(std::move(grant), pool, std::move(granted), latest);
-  const LeaseView view = ViewOf(*record);
+  LeaseView view = ViewOf(*record);
   const Time expiry = record->lease.expiry();
   const bool added = leases_.Insert(counter, std::move(record));
   PGLESSOR_CHECK(added, "a lease's counter is given once");

@@ -240,7 +240,7 @@ absl::Status Lessor::End(LeaseCounter lease, EndReason reason, Disposition dispo
                          LeaseTable::OnFenced on_fenced) {
   absl::StatusOr<std::optional<LeaseTable::EndWork>> work = leases_.End(lease, reason, std::move(on_fenced));
   if (!work.ok()) return work.status();
-  if (*work) CarryOut(lease, **std::move(work), disposition);
+  if (*work) CarryOut(lease, **work, disposition);
   return absl::OkStatus();
 }
 
@@ -249,7 +249,7 @@ void Lessor::EndUnasked(LeaseCounter lease, EndReason reason, Disposition dispos
   End(lease, reason, disposition, [](const LeaseTable::Ended&) {}).IgnoreError();
 }
 
-void Lessor::CarryOut(LeaseCounter lease, LeaseTable::EndWork work, Disposition disposition) {
+void Lessor::CarryOut(LeaseCounter lease, const LeaseTable::EndWork& work, Disposition disposition) {
   Pool& pool = *work.pool;
   const SlotRef slot = work.slot;
   const EndReason reason = work.reason;

@@ -118,7 +118,7 @@ class Lessor {
                                   std::shared_ptr<StatementSink> sink);
 
   // All pools by name, or the one named. Fails with: NOT_FOUND POOL_NOT_FOUND.
-  absl::StatusOr<std::vector<PoolView>> Stats(absl::string_view pool);
+  absl::StatusOr<std::vector<PoolView>> Stats(absl::string_view name);
 
   // What is due: waiters, leases, openings, memories.
   void Tick();
@@ -142,7 +142,7 @@ class Lessor {
                    LeaseTable::OnFenced on_fenced);
   // The same where nobody waits for it, and where one that has ended already is as good.
   void EndUnasked(LeaseCounter lease, EndReason reason, Disposition disposition);
-  void CarryOut(LeaseCounter lease, LeaseTable::EndWork work, Disposition disposition);
+  void CarryOut(LeaseCounter lease, const LeaseTable::EndWork& work, Disposition disposition);
 
   const LessorOptions options_;
   const Clock& clock_;

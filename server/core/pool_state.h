@@ -106,18 +106,18 @@ class PoolState {
   void Regret(Time now, Actions::Grant grant, Actions& actions);
 
   // --- leases that end ---
-  void Return(Time now, SlotRef slot, EndReason reason, Actions& actions);  // nothing ran: lend again
-  void BeginClean(Time now, SlotRef slot, EndReason reason);
-  void Discard(Time now, SlotRef slot, EndReason reason, Actions& actions);  // close, do not lend again
+  void Return(Time now, SlotRef ref, EndReason reason, Actions& actions);  // nothing ran: lend again
+  void BeginClean(Time now, SlotRef ref, EndReason reason);
+  void Discard(Time now, SlotRef ref, EndReason reason, Actions& actions);  // close, do not lend again
 
   // --- connections ---
-  void Opened(Time now, SlotRef slot, Actions& actions);
-  void OpenFailed(Time now, SlotRef slot, const absl::Status& why, Actions& actions);
-  void Cleaned(Time now, SlotRef slot, Actions& actions);
-  void Retire(Time now, SlotRef slot, Actions& actions);  // it did not come clean
-  void Lost(Time now, SlotRef slot, Actions& actions);    // its backend died; a holder's lease is ended apart
-  void Stuck(SlotRef slot);
-  void Gone(Time now, SlotRef slot, Actions& actions);
+  void Opened(Time now, SlotRef ref, Actions& actions);
+  void OpenFailed(Time now, SlotRef ref, const absl::Status& why, Actions& actions);
+  void Cleaned(Time now, SlotRef ref, Actions& actions);
+  void Retire(Time now, SlotRef ref, Actions& actions);  // it did not come clean
+  void Lost(Time now, SlotRef ref, Actions& actions);    // its backend died; a holder's lease is ended apart
+  void Stuck(SlotRef ref);
+  void Gone(Time now, SlotRef ref, Actions& actions);
   void AddFencingBlock(Time now, FencingSource::Block block, Actions& actions);
 
   // --- the pool ---

@@ -1,6 +1,6 @@
 #include "server/executor/boot_clock.h"
 
-#include <time.h>
+#include <ctime>
 
 #include "server/core/check.h"
 

@@ -20,6 +20,13 @@ class SessionCloseTest : public SessionTest {
   void Terminate(int32_t pid) {
     EXPECT_EQ(observer_.Query(absl::StrCat("SELECT pg_terminate_backend(", pid, ")")), "t");
   }
+  // To the sessions' database, asked from another one; those that are open stay. Empty if it worked.
+  static std::string AllowConnections(bool allowed) {
+    std::string elsewhere = TheServer().control_dsn();
+    elsewhere.replace(elsewhere.find("dbname=app"), 10, "dbname=postgres");
+    return embedded::Query(elsewhere,
+                           absl::StrCat("ALTER DATABASE app ALLOW_CONNECTIONS ", allowed ? "true" : "false"));
+  }
   static bool Gone(const LeasedSession::Closing& closing) {
     return Eventually([&] { return closing.gone == 1; }, kPatience);
   }
@@ -83,12 +90,12 @@ TEST_F(SessionCloseTest, TerminatesOnceItCanWhatItCouldNotTerminateAtFirst) {
   ASSERT_TRUE(observer_.SeesSleep(session.pid()));
   session.Fence();
   // The control connection is away, and cannot come back yet.
-  observer_.Query("ALTER DATABASE app ALLOW_CONNECTIONS false");
+  ASSERT_EQ(AllowConnections(false), "");
   Terminate(observer_.ControlPid());
   ASSERT_TRUE(Eventually([&] { return observer_.ControlPid() == 0; }, kPatience));
   const auto closing = session.Close();
   EXPECT_TRUE(Eventually([&] { return closing->stuck == 1; }, kPatience));
-  observer_.Query("ALTER DATABASE app ALLOW_CONNECTIONS true");
+  ASSERT_EQ(AllowConnections(true), "");
   EXPECT_TRUE(Eventually([&] { return observer_.ControlPid() != 0; }, kPatience));
   EXPECT_TRUE(Gone(*closing)) << observer_.Activity(session.pid());
 }

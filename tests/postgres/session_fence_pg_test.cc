@@ -92,7 +92,7 @@ TEST_F(SessionFenceTest, TakesACancelOfAnEndedStatementForNothing) {
 TEST_F(SessionFenceTest, EndsARunningStatementAndTellsThatItWasSent) {
   LeasedSession session(edge_);
   const auto sink = session.Start("SELECT pg_sleep(600)");
-  ASSERT_TRUE(RunsOnPostgres(session, "SELECT pg_sleep(600)"));
+  ASSERT_TRUE(observer_.SeesSleep(session.pid()));
   EXPECT_TRUE(session.Clean().ok());
   ASSERT_TRUE(sink->ended());
   EXPECT_EQ(sink->end().how, StatementEnd::How::kFenced);
@@ -105,7 +105,7 @@ TEST_F(SessionFenceTest, EndsARunningStatementQuicklyEvenInATransaction) {
   LeasedSession session(edge_);
   session.MustRun({"BEGIN", kWrite});
   const auto sink = session.Start("SELECT pg_sleep(600)");
-  ASSERT_TRUE(RunsOnPostgres(session, "SELECT pg_sleep(600)"));
+  ASSERT_TRUE(observer_.SeesSleep(session.pid()));
   bool was_open = false;
   EXPECT_TRUE(session.Clean(was_open).ok());
   EXPECT_TRUE(was_open);

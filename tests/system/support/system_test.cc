@@ -2,8 +2,6 @@
 
 #include "absl/strings/str_cat.h"
 
-#include "tests/system/support/eventually.h"
-
 namespace pglessor::system {
 
 void SystemTest::Serve(int min_connections, int max_connections, Flags flags) {

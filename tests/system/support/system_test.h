@@ -8,6 +8,7 @@
 
 #include "tests/system/support/client.h"
 #include "tests/system/support/database.h"
+#include "tests/system/support/eventually.h"
 #include "tests/system/support/outcome.h"
 #include "tests/system/support/server_process.h"
 
