@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/time/time.h"
 #include <CLI/CLI.hpp>
 
@@ -96,6 +97,19 @@ void Declare(CLI::App& app, Flags& flags) {
   app.add_option("--tls-client-ca", flags.tls_client_ca, "(not built yet)")->group("TLS");
 }
 
+// `text` without what was typed as a value: a DSN with its password may stand in any wrong place.
+std::string WithoutValues(std::string text, int argc, const char* const* argv) {
+  for (int i = 1; i < argc; ++i) {
+    const absl::string_view argument = argv[i];
+    const size_t equals = argument.find('=');
+    const bool is_flag = absl::StartsWith(argument, "-");
+    if (is_flag && equals == absl::string_view::npos) continue;
+    const absl::string_view value = is_flag ? argument.substr(equals + 1) : argument;
+    if (!value.empty()) text = absl::StrReplaceAll(text, {{value, "…"}});
+  }
+  return text;
+}
+
 // Turns flags into a Config, and notes every fault on the way.
 class Check {
  public:
@@ -126,6 +140,7 @@ class Check {
       if (absl::StartsWith(address, "unix:")) {
         if (address.size() == 5) Fault("--listen", "expected a path behind unix:");
       } else if (colon == std::string::npos || colon == 0 ||
+                 address.find_first_not_of("0123456789", colon + 1) != std::string::npos ||
                  !absl::SimpleAtoi(address.substr(colon + 1), &port) || port < 0 || port > 65535) {
         Fault("--listen", absl::StrCat("expected HOST:PORT or unix:PATH, got \"", address, "\""));
       } else if (!flags_.insecure && !IsLoopback(address)) {
@@ -161,9 +176,10 @@ class Check {
   }
 
   void Numbers() {
+    const size_t faults = faults_.lines.size();
     config_.pool.min_connections = Number("--min-connections", flags_.min_connections, 0);
     config_.pool.max_connections = Number("--max-connections", flags_.max_connections, 1);
-    if (config_.pool.min_connections > config_.pool.max_connections) {
+    if (faults_.lines.size() == faults && config_.pool.min_connections > config_.pool.max_connections) {
       Fault("--min-connections",
             absl::StrCat("expected at most --max-connections, which is ", config_.pool.max_connections));
     }
@@ -236,7 +252,7 @@ CommandLine ParseCommandLine(int argc, const char* const* argv) {
   } catch (const CLI::CallForHelp&) {
     return PrintAndExit{probe->parsed() ? probe->help() : app.help()};
   } catch (const CLI::ParseError& error) {
-    return Faults{{absl::StrCat(error.what(), " (see pglessor --help)")}};
+    return Faults{{absl::StrCat(WithoutValues(error.what(), argc, argv), " (see pglessor --help)")}};
   }
   if (flags.version) return PrintAndExit{absl::StrCat("pglessor ", kVersion, "\n")};
   if (probe->parsed()) return ProbeCommand{probe_address};

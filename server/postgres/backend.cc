@@ -1,5 +1,7 @@
 #include "server/postgres/backend.h"
 
+#include <sys/socket.h>
+
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -97,6 +99,8 @@ void Backend::Resume() {
   UpdateWatch();
   Take();  // what libpq has read already will not make the socket readable again
 }
+
+void Backend::Cut() { shutdown(PQsocket(raw_), SHUT_RDWR); }
 
 bool Backend::InTransaction() const {
   const PGTransactionStatusType status = PQtransactionStatus(raw_);

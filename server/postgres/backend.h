@@ -70,6 +70,9 @@ class Backend {
   void Pause();
   void Resume();
 
+  // Nothing goes out any more, not even what has begun to; the connection is then found to be lost.
+  void Cut();
+
   bool busy() const { return busy_; }
   // Bytes of the present query that PostgreSQL's socket has not taken yet.
   bool HasUnsent() const { return unsent_; }

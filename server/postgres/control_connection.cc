@@ -69,35 +69,31 @@ void ControlConnection::Open() {
 }
 
 void ControlConnection::Cancel(const BackendIdentity& backend, Signalled signalled) {
-  Signal("pg_catalog.pg_cancel_backend(pid)", backend, std::move(signalled));
-}
-
-void ControlConnection::Terminate(const BackendIdentity& backend, Signalled signalled) {
-  Signal("pg_catalog.pg_terminate_backend(pid)", backend, std::move(signalled));
-}
-
-void ControlConnection::Signal(const char* function, const BackendIdentity& backend, Signalled signalled) {
-  Ask({absl::StrCat("SELECT ", function, " ", SameBackend(backend)),
+  Ask({absl::StrCat("SELECT pg_catalog.pg_cancel_backend(pid) ", SameBackend(backend)),
        [signalled = std::move(signalled)](const absl::StatusOr<std::string>& answer) mutable {
          signalled(answer.status());
        },
        core::SaturatingAdd(loop_.Now(), kSignalTimeout)});
 }
 
-void ControlConnection::AwaitGone(const BackendIdentity& backend, absl::AnyInvocable<void()> gone) {
-  AskIfGone(backend, kFirstGonePause, std::move(gone));
+void ControlConnection::AwaitGone(const BackendIdentity& backend, Means means,
+                                  absl::AnyInvocable<void()> gone) {
+  AskIfGone(backend, means, kFirstGonePause, std::move(gone));
 }
 
-void ControlConnection::AskIfGone(const BackendIdentity& backend, core::Duration pause,
+void ControlConnection::AskIfGone(const BackendIdentity& backend, Means means, core::Duration pause,
                                   absl::AnyInvocable<void()> gone) {
-  Ask({absl::StrCat("SELECT count(*) ", SameBackend(backend)),
-       [this, backend, pause, gone = std::move(gone)](const absl::StatusOr<std::string>& answer) mutable {
+  // A termination that is lost with the control connection is asked for again with the next question.
+  const char* const what =
+      means == Means::kTerminate ? "SELECT count(pg_catalog.pg_terminate_backend(pid)) " : "SELECT count(*) ";
+  Ask({absl::StrCat(what, SameBackend(backend)), [this, backend, means, pause, gone = std::move(gone)](
+                                                     const absl::StatusOr<std::string>& answer) mutable {
          if (answer.ok() && *answer == "0") {
            gone();
            return;
          }
-         loop_.RunAfter(pause, [this, backend, pause, gone = std::move(gone)]() mutable {
-           AskIfGone(backend, std::min<core::Duration>(pause * 2, kLastGonePause), std::move(gone));
+         loop_.RunAfter(pause, [this, backend, means, pause, gone = std::move(gone)]() mutable {
+           AskIfGone(backend, means, std::min<core::Duration>(pause * 2, kLastGonePause), std::move(gone));
          });
        }});
 }

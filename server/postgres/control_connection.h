@@ -41,10 +41,11 @@ class ControlConnection : public core::FencingSource, private Backend::Listener 
   // Each is guarded: a later backend with the same pid is left alone. An outcome comes within
   // kSignalTimeout.
   void Cancel(const BackendIdentity& backend, Signalled signalled);
-  void Terminate(const BackendIdentity& backend, Signalled signalled);
 
-  // Asks until that backend has gone; then `gone`, once.
-  void AwaitGone(const BackendIdentity& backend, absl::AnyInvocable<void()> gone);
+  // What AwaitGone does besides asking.
+  enum class Means { kAsk, kTerminate };
+  // Asks, and with kTerminate terminates, until that backend has gone; then `gone`, once.
+  void AwaitGone(const BackendIdentity& backend, Means means, absl::AnyInvocable<void()> gone);
 
   void Subscribe(Taken taken) override;
   void TakeBlock() override;
@@ -60,8 +61,8 @@ class ControlConnection : public core::FencingSource, private Backend::Listener 
   void Open();
   void Ask(Command command);
   void Next();
-  void Signal(const char* function, const BackendIdentity& backend, Signalled signalled);
-  void AskIfGone(const BackendIdentity& backend, core::Duration pause, absl::AnyInvocable<void()> gone);
+  void AskIfGone(const BackendIdentity& backend, Means means, core::Duration pause,
+                 absl::AnyInvocable<void()> gone);
   void AskForBlock();
   void CheckDeadlines();
   void Drop(const absl::Status& why);

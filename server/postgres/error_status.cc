@@ -78,10 +78,11 @@ absl::Status SqlError(const PGresult& error, bool timed_out) {
   add("position", PG_DIAG_STATEMENT_POSITION);
   add("constraint", PG_DIAG_CONSTRAINT_NAME);
   add("hint", PG_DIAG_MESSAGE_HINT);
-  return core::MakeError(CodeOfSqlState(sqlstate, timed_out),
-                         absl::StrCat(timed_out ? "statement_timeout ran out: " : "",
-                                      FieldOf(error, PG_DIAG_MESSAGE_PRIMARY), " (SQLSTATE ", sqlstate, ")"),
-                         {.reason = core::reason::kSqlError, .metadata = std::move(metadata)});
+  return core::MakeError(
+      CodeOfSqlState(sqlstate, timed_out),
+      absl::StrCat(timed_out && sqlstate == kQueryCanceled ? "statement_timeout ran out: " : "",
+                   FieldOf(error, PG_DIAG_MESSAGE_PRIMARY), " (SQLSTATE ", sqlstate, ")"),
+      {.reason = core::reason::kSqlError, .metadata = std::move(metadata)});
 }
 
 bool EndsConnection(const PGresult& error) {

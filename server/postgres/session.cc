@@ -182,6 +182,8 @@ Session::FenceReport Session::RaiseFence(core::LeaseCounter lease) {
   }
   report.transaction_was_open = running_->end.was_in_transaction;
   half_sent_ = backend_->HasUnsent();
+  // libpq would send the rest of the message, if only to say goodbye behind it.
+  if (half_sent_) backend_->Cut();
   step_ = Step::kAwaitQuiet;  // from here on its rows are nobody's
   FinishStatement(core::StatementEnd::How::kFenced);
   return report;
@@ -258,23 +260,15 @@ void Session::Close(CloseCallbacks callbacks) {
     auto shared = std::make_shared<CloseCallbacks>(std::move(callbacks));
     const executor::EventLoop::TimerId timer =
         self->loop_.RunAfter(kStuckTimeout, [shared] { shared->stuck(); });
-    auto await = [self, shared, timer] {
-      self->DropBackend();
-      self->control_.AwaitGone(self->identity_, [self, shared, timer] {
-        self->loop_.Cancel(timer);
-        shared->gone();
-      });
-    };
-    if (self->lost_ || self->backend_->Idle()) {
-      await();
-    } else {
-      // Whatever the outcome: a backend that did not get the signal shows as one that stays.
-      self->control_.Terminate(self->identity_, [await](const absl::Status&) { await(); });
-    }
+    const auto means = self->lost_ || self->backend_->Idle() ? ControlConnection::Means::kAsk
+                                                             : ControlConnection::Means::kTerminate;
+    self->backend_.reset();
+    self->control_.AwaitGone(self->identity_, means, [self, shared, timer] {
+      self->loop_.Cancel(timer);
+      shared->gone();
+    });
   });
 }
-
-void Session::DropBackend() { backend_.reset(); }
 
 Session::Reported Session::ReportedNow() const {
   Reported reported;

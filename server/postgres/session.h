@@ -88,7 +88,6 @@ class Session : public core::Connection,
   void CleanNext();
   void Verify();
   void FinishClean(const absl::Status& outcome);
-  void DropBackend();
   Reported ReportedNow() const;
 
   void TellColumns(const PGresult& result);

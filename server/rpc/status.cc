@@ -6,6 +6,7 @@
 
 #include "pglessor/v1/error_details.pb.h"
 #include "server/core/error.h"
+#include "server/core/utf8.h"
 #include "server/rpc/convert.h"
 
 namespace pglessor::rpc {
@@ -17,9 +18,11 @@ constexpr char kDomain[] = "pglessor";
 constexpr size_t kMaxMessageBytes = 1024;
 constexpr size_t kMaxMetadataBytes = 512;
 
-// At most `limit` bytes, cut between two characters of UTF-8.
-std::string Clip(absl::string_view text, size_t limit) {
-  if (text.size() <= limit) return std::string(text);
+// At most `limit` bytes, cut between two characters of UTF-8. What is not UTF-8 no receiver could parse.
+std::string Clip(absl::string_view given, size_t limit) {
+  const std::string valid = core::ToValidUtf8(given.substr(0, 2 * limit));
+  const absl::string_view text = valid;
+  if (text.size() <= limit) return valid;
   while (limit > 0 && (static_cast<unsigned char>(text[limit]) & 0xc0) == 0x80) --limit;
   return absl::StrCat(text.substr(0, limit), "…");
 }

@@ -2,12 +2,14 @@
 
 #include <cmath>
 #include <string>
+#include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 
 #include "server/core/error.h"
+#include "server/core/utf8.h"
 #include "server/rpc/convert.h"
 
 namespace pglessor::rpc {
@@ -17,6 +19,8 @@ using core::FieldInvalid;
 
 // PostgreSQL counts a statement's parameters in 16 bits.
 constexpr int kMaxParameters = 65'535;
+// Of one statement's notices, so that its summary fits into a message.
+constexpr size_t kMaxNoticesBytes = 1 << 20;
 
 // pg_type's OIDs of the types that have a Value kind of their own.
 constexpr uint32_t kBool = 16;
@@ -91,7 +95,7 @@ absl::StatusOr<core::Statement> StatementFromProto(const v1::ExecuteRequest& req
 }
 
 void ToProto(const core::Column& from, v1::Column& to) {
-  to.set_name(from.name);
+  to.set_name(core::ToValidUtf8(from.name));
   to.set_type_oid(from.type_oid);
   to.set_type_name(from.type_name);
 }
@@ -128,7 +132,8 @@ void ToProto(const core::Field& from, uint32_t type_oid, v1::Value& to) {
     default:
       break;
   }
-  to.set_text_value(from->data(), from->size());
+  // A holder may have set another client_encoding; no receiver could parse a message with such text.
+  to.set_text_value(core::ToValidUtf8(*from));
 }
 
 void ToProto(const core::StatementEnd& from, v1::Summary& to) {
@@ -137,7 +142,13 @@ void ToProto(const core::StatementEnd& from, v1::Summary& to) {
   to.set_rows_returned(from.rows_returned);
   *to.mutable_elapsed() = ToProto(from.elapsed);
   to.set_in_transaction(from.in_transaction);
-  for (const std::string& notice : from.notices) to.add_notices(notice);
+  size_t bytes = 0;
+  for (const std::string& notice : from.notices) {
+    std::string text = core::ToValidUtf8(absl::string_view(notice).substr(0, kMaxNoticesBytes));
+    bytes += text.size();
+    if (bytes > kMaxNoticesBytes) break;
+    to.add_notices(std::move(text));
+  }
 }
 
 }  // namespace pglessor::rpc

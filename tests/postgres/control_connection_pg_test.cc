@@ -114,17 +114,15 @@ TEST_F(ControlConnectionTest, LeavesALaterBackendWithTheSamePidAlone) {
   LeasedSession session(edge_);
   const std::string identity = observer_.Identity(session.pid());
   test::Answer<absl::Status> cancelled;
-  test::Answer<absl::Status> terminated;
   test::Answer<bool> gone;
   edge_.loop().Post([&] {
     const BackendIdentity earlier{session.pid(), 1};
     edge_.control().Cancel(earlier, cancelled.Callback());
-    edge_.control().Terminate(earlier, terminated.Callback());
-    edge_.control().AwaitGone(earlier, [answer = gone.Callback()] { answer(true); });
+    edge_.control().AwaitGone(earlier, ControlConnection::Means::kTerminate,
+                              [answer = gone.Callback()] { answer(true); });
   });
-  ASSERT_TRUE(Eventually([&] { return cancelled.here() && terminated.here() && gone.here(); }, kPatience));
+  ASSERT_TRUE(Eventually([&] { return cancelled.here() && gone.here(); }, kPatience));
   EXPECT_TRUE(cancelled->ok());
-  EXPECT_TRUE(terminated->ok());
   EXPECT_EQ(session.Value("SELECT 1"), "1");
   EXPECT_TRUE(observer_.Sees(identity));
 }

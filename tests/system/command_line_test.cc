@@ -96,8 +96,9 @@ TEST_F(CommandLineTest, WhatIsRefused) {
       {{"--embedded", "--log-level=loud"}, "loud"},
       {{"--embedded", "--log-format=xml"}, "xml"},
       {{"--embedded", "--no-such-flag"}, "--no-such-flag"},
-      {{"--embedded", "unexpected"}, "unexpected"},
-      {{"--dsn=postgresql://user:canary@host:port:port/db"}, "--dsn"},
+      {{"--dsn=host=/nowhere", "unexpected"}, "unexpected"},
+      {{"--dsn=postgresql://user:canary@[::1/db"}, "--dsn"},
+      {{"--dsn=password=canary nonsense"}, "--dsn"},
   };
   for (const Case& each : cases) {
     SCOPED_TRACE(each.says);
@@ -168,7 +169,7 @@ TEST_F(CommandLineTest, ItIsReadyOnceItsMinimumIsOpen) {
 }
 
 TEST_F(CommandLineTest, TheEnvironmentSpeaksForFlags) {
-  server_ = ServerProcess::Start({ControlDsn(), "--min-connections=1"},
+  server_ = ServerProcess::Start({ControlDsn(), "--min-connections=1", "--drain-timeout=0s"},
                                  {{"PGLESSOR_DSN", database().dsn()}, {"PGLESSOR_LISTEN", "127.0.0.1:0"}});
   client_ = std::make_unique<Client>(server().address());
   EXPECT_THAT(client().Acquire(), IsOk());

@@ -1,5 +1,6 @@
 // What a probe and a generic client find: health by name, and every service's description by reflection.
 #include <string>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "grpc/health/v1/health.grpc.pb.h"
@@ -14,7 +15,6 @@ namespace {
 using grpc::StatusCode;
 using grpc::health::v1::HealthCheckRequest;
 using grpc::health::v1::HealthCheckResponse;
-using testing::HasSubstr;
 using testing::IsSupersetOf;
 
 class HealthTest : public SystemTest {
@@ -59,7 +59,8 @@ TEST_F(HealthTest, ReflectionKnowsEveryServiceAndWhatTheyAreMadeOf) {
   grpc::reflection::v1alpha::ServerReflectionRequest request;
   request.set_list_services("");
   std::vector<std::string> names;
-  for (const auto& service : Reflect(request).list_services_response().service()) {
+  const auto list = Reflect(request);
+  for (const auto& service : list.list_services_response().service()) {
     names.push_back(service.name());
   }
   const std::vector<std::string> services = {"pglessor.v1.LeaseService", "pglessor.v1.SqlService",

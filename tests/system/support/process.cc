@@ -56,12 +56,13 @@ Process::Process(const Command& command) {
   const int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
   const int output = OpenForWriting(folder_.path() / "stdout");
   const int log = OpenForWriting(folder_.path() / "stderr");
+  const std::string folder = folder_.path();
   const pid_t parent = getpid();
   pid_ = fork();
   if (pid_ < 0) std::abort();
   if (pid_ == 0) {
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent) _exit(127);
+    if (getppid() != parent || chdir(folder.c_str()) != 0) _exit(127);
     dup2(nothing, STDIN_FILENO);
     dup2(output, STDOUT_FILENO);
     dup2(log, STDERR_FILENO);

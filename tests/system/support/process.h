@@ -1,4 +1,4 @@
-// A program run as a child of the test, with what it writes kept in files.
+// A program run as a child of the test, in a folder of its own, with what it writes kept in files.
 //
 // It ends with the test, whatever ends that: by the destructor, or by the kernel where the test's process
 // was killed. It inherits our environment less what configures pglessor.
