@@ -97,7 +97,7 @@ void Declare(CLI::App& app, Flags& flags) {
   app.add_option("--tls-client-ca", flags.tls_client_ca, "(not built yet)")->group("TLS");
 }
 
-// `text` without what was typed as a value: a DSN with its password may stand in any wrong place.
+// `text` without what may be a DSN: one with its password may have been typed in any wrong place.
 std::string WithoutValues(std::string text, int argc, const char* const* argv) {
   for (int i = 1; i < argc; ++i) {
     const absl::string_view argument = argv[i];
@@ -105,7 +105,9 @@ std::string WithoutValues(std::string text, int argc, const char* const* argv) {
     const bool is_flag = absl::StartsWith(argument, "-");
     if (is_flag && equals == absl::string_view::npos) continue;
     const absl::string_view value = is_flag ? argument.substr(equals + 1) : argument;
-    if (!value.empty()) text = absl::StrReplaceAll(text, {{value, "…"}});
+    // What has none of these is neither a URI nor key=value.
+    if (value.find_first_of(":@=") == absl::string_view::npos) continue;
+    text = absl::StrReplaceAll(text, {{value, "…"}});
   }
   return text;
 }

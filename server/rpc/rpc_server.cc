@@ -3,6 +3,8 @@
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/impl/server_builder_option.h>
+#include <grpcpp/impl/server_builder_plugin.h>
 
 #include <chrono>
 #include <thread>
@@ -30,6 +32,14 @@ constexpr std::chrono::seconds kLastCallPatience(2);
 constexpr const char* kServices[] = {"", "pglessor.v1.LeaseService", "pglessor.v1.SqlService",
                                      "pglessor.v1.OperatorService"};
 
+class WithoutReflection : public grpc::ServerBuilderOption {
+ public:
+  void UpdateArguments(grpc::ChannelArguments*) override {}
+  void UpdatePlugins(std::vector<std::unique_ptr<grpc::ServerBuilderPlugin>>* plugins) override {
+    std::erase_if(*plugins, [](const auto& plugin) { return plugin->name() == "proto_server_reflection"; });
+  }
+};
+
 std::string WithPort(const std::string& address, int port) {
   if (absl::StartsWith(address, "unix:")) return address;
   return absl::StrCat(address.substr(0, address.rfind(':') + 1), port);
@@ -49,9 +59,9 @@ RpcServer::RpcServer(RpcOptions options) : options_(std::move(options)) {}
 RpcServer::~RpcServer() { Stop(std::chrono::milliseconds(0)); }
 
 absl::Status RpcServer::Listen() {
-  // Both are read by the next builder.
+  // Both are read by the next builder. (Linking reflection is enough to have it; this says that it is meant.)
   grpc::EnableDefaultHealthCheckService(true);
-  if (options_.reflection) grpc::reflection::InitProtoReflectionServerBuilderPlugin();
+  grpc::reflection::InitProtoReflectionServerBuilderPlugin();
 
   auto state = std::make_unique<State>();
   grpc::ServerBuilder builder;
@@ -59,6 +69,7 @@ absl::Status RpcServer::Listen() {
   for (size_t i = 0; i < ports.size(); ++i) {
     builder.AddListeningPort(options_.listen[i], grpc::InsecureServerCredentials(), &ports[i]);
   }
+  if (!options_.reflection) builder.SetOption(std::make_unique<WithoutReflection>());
   state->services.push_back(MakeLeaseService(options_.version));
   state->services.push_back(MakeSqlService());
   state->services.push_back(MakeOperatorService());

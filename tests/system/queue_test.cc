@@ -1,17 +1,12 @@
 // Who waits for a lease, for how long, and what becomes of a waiter that goes.
 #include <chrono>
-#include <csignal>
 #include <future>
 #include <random>
-#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
 
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/synchronization/notification.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -151,46 +146,6 @@ TEST_F(QueueTest, ACancelledAcquireLeavesTheQueue) {
   EXPECT_EQ(client().Stats().counters().cancelled(), 1);
   EXPECT_THAT(client().Release(held.token), IsOk());
   EXPECT_THAT(second->Get(), IsOk()) << "the one behind it is served";
-}
-
-// Whether bytes lie unread in a socket that this server accepted.
-bool HasUnread(const std::string& address) {
-  int port = 0;
-  EXPECT_TRUE(absl::SimpleAtoi(address.substr(address.rfind(':') + 1), &port));
-  const std::string local = absl::StrFormat(":%04X", port);
-  std::istringstream sockets(ReadFile("/proc/net/tcp"));
-  for (std::string line; std::getline(sockets, line);) {
-    // "sl local_address rem_address st tx_queue:rx_queue …"; 01 is an established connection.
-    std::istringstream fields(line);
-    std::string number, ours, theirs, state, queues;
-    fields >> number >> ours >> theirs >> state >> queues;
-    if (absl::EndsWith(ours, local) && state == "01" && !absl::EndsWith(queues, ":00000000")) {
-      return true;
-    }
-  }
-  return false;
-}
-
-// The server finds in one look both the release that grants a waiter its lease and that he has gone.
-TEST_F(QueueTest, ACallerGoneAtItsGrantLeavesNoLease) {
-  Serve(1, 1);
-  for (int round = 0; round < 10; ++round) {
-    const Held held = Acquire();
-    const auto waiter = StartAcquire(client(), AcquireFor(std::chrono::hours(1)));
-    ASSERT_TRUE(AwaitWaiting(1));
-    ASSERT_TRUE(Eventually([&] { return !HasUnread(server().address()); }));
-    server().process().Signal(SIGSTOP);
-    auto release = std::async(std::launch::async, [&] { return client().Release(held.token); });
-    ASSERT_TRUE(Eventually([&] { return HasUnread(server().address()); }));
-    waiter->Cancel();
-    EXPECT_THAT(waiter->Get(), FailsWith(StatusCode::CANCELLED));
-    server().process().Signal(SIGCONT);
-    EXPECT_THAT(release.get(), IsOk());
-    ASSERT_TRUE(AwaitRest());
-  }
-  const v1::Counters counters = client().Stats().counters();
-  EXPECT_EQ(counters.released(), 10);
-  EXPECT_EQ(counters.cancelled() + counters.unclaimed(), 10);
 }
 
 // Callers that give up at any instant. Where the answer had left the server by then, which it cannot know,
