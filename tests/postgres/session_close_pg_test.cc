@@ -85,7 +85,6 @@ TEST_F(SessionCloseTest, OfARunningOneWhoseBackendDoesNotGoIsToldAsStuckAndLater
 // stuck for as long as the statement likes to run.
 TEST_F(SessionCloseTest, TerminatesOnceItCanWhatItCouldNotTerminateAtFirst) {
   LeasedSession session(edge_);
-  session.MustRun({"SET client_connection_check_interval = 0"});
   session.Start("SELECT pg_sleep(600)");
   ASSERT_TRUE(observer_.SeesSleep(session.pid()));
   session.Fence();
