@@ -2,8 +2,10 @@
 #include <chrono>
 #include <memory>
 #include <optional>
+#include <utility>
 #include <vector>
 
+#include "absl/functional/any_invocable.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -106,7 +108,39 @@ TEST_F(LessorLossTest, NeverHandsOutAnIdleConnectionThatHasDied) {
   EXPECT_EQ(Snapshot().counters.granted, 3);
 }
 
-// The news comes as the connection is lent, before the lease has a name.
+// The wall clock is read while a grant is made into a lease, with no lock held: whatever happens at that
+// instant happens between the two.
+class ClockWithAnInstant : public Clock {
+ public:
+  explicit ClockWithAnInstant(const Clock& clock) : clock_(clock) {}
+  Time Now() const override { return clock_.Now(); }
+  WallTime WallNow() const override {
+    if (at_instant) std::exchange(at_instant, nullptr)();
+    return clock_.WallNow();
+  }
+
+  mutable absl::AnyInvocable<void()> at_instant;
+
+ private:
+  const Clock& clock_;
+};
+
+TEST_F(LessorLossTest, EndsALeaseWhoseConnectionDiedBeforeTheLeaseHadAName) {
+  ClockWithAnInstant clock(clock_);
+  lessor_ = std::make_unique<Lessor>(options_, clock, key_);
+  StartPool({.min_connections = 1, .max_connections = 1});
+  clock.at_instant = [this] {
+    connector_.connections()[0]->Die();
+    executor_.RunDue();  // the news comes, and there is no lease to tell
+    EXPECT_EQ(InUse(), 1);
+  };
+  const LeaseView lease = Granted(Acquire());
+  EXPECT_THAT(lessor_->Renew(lease.grant.counter, std::nullopt), HasReason("CONNECTION_LOST"));
+  EXPECT_TRUE(connector_.connections()[0]->gone());
+  EXPECT_EQ(In(SlotState::kAvailable), 1);
+  lessor_.reset();
+}
+
 TEST_F(LessorLossTest, EndsALeaseWhoseConnectionDiedAsItWasGranted) {
   StartPool({.min_connections = 1, .max_connections = 1});
   AcquireAnswer answer;

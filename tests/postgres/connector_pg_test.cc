@@ -91,20 +91,6 @@ TEST_F(ConnectorTest, SaysThatPostgresHasTooManyConnections) {
   observer_.Query("ALTER DATABASE app CONNECTION LIMIT -1");
 }
 
-TEST_F(ConnectorTest, SaysThatAFullPostgresHasNoSlotLeft) {
-  const auto full = EmbeddedServer::Start({.max_connections = 1});
-  ASSERT_TRUE(full.ok()) << full.status();
-  PostgresEdge edge(**full);
-  // Some of the superuser's are free.
-  std::vector<std::unique_ptr<LeasedSession>> held;
-  absl::Status refused;
-  while (refused.ok() && held.size() < 20) {
-    refused = OpenWith((*full)->dsn());
-    if (refused.ok()) held.push_back(std::make_unique<LeasedSession>(edge));
-  }
-  EXPECT_THAT(refused, StatusIs(absl::StatusCode::kResourceExhausted));
-}
-
 // --- servers that hang ---------------------------------------------------------------------------
 
 // Listens where a PostgreSQL would, and says nothing.

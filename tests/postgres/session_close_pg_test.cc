@@ -88,6 +88,8 @@ TEST_F(SessionCloseTest, TerminatesOnceItCanWhatItCouldNotTerminateAtFirst) {
   session.Start("SELECT pg_sleep(600)");
   ASSERT_TRUE(observer_.SeesSleep(session.pid()));
   session.Fence();
+  // It may still be on its way back from the test before.
+  ASSERT_TRUE(Eventually([&] { return observer_.ControlPid() != 0; }, kPatience));
   // The control connection is away, and cannot come back yet.
   ASSERT_EQ(AllowConnections(false), "");
   Terminate(observer_.ControlPid());
