@@ -21,6 +21,7 @@
 #include "server/executor/boot_clock.h"
 #include "server/executor/event_loop.h"
 #include "server/hmac_key.h"
+#include "server/ops/lifecycle_log.h"
 #include "server/postgres/connector.h"
 #include "server/postgres/control_connection.h"
 #include "server/postgres/embedded_server.h"
@@ -65,33 +66,6 @@ class Signals {
   sigset_t set_;
 };
 
-// Says in the log what becomes of openings; passes everything on.
-class LoggedConnector : public core::Connector {
- public:
-  LoggedConnector(core::Connector& connector, const ops::Log& log) : connector_(connector), log_(log) {}
-
-  void Open(core::Duration timeout, Opened opened, core::Connection::Callback lost) override {
-    connector_.Open(
-        timeout,
-        [this, opened = std::move(opened)](absl::StatusOr<std::shared_ptr<core::Connection>> result) mutable {
-          if (result.ok()) {
-            log_.Debug("connection opened", {{"backend_pid", absl::StrCat((*result)->backend_pid())}});
-          } else {
-            log_.Warning("connection could not be opened", {{"reason", result.status().message()}});
-          }
-          opened(std::move(result));
-        },
-        [this, lost = std::move(lost)]() mutable {
-          log_.Warning("connection lost: its backend ended or went out of reach");
-          lost();
-        });
-  }
-
- private:
-  core::Connector& connector_;
-  const ops::Log& log_;
-};
-
 // The loop's thread, ended with it.
 class LoopThread {
  public:
@@ -124,7 +98,8 @@ std::string AdvertisedAddress(const std::string& advertise, const std::string& b
 
 // No more grants; leases have until the timeout; then every connection is closed. False if a second signal
 // came.
-bool Drain(core::Lessor& lessor, const Signals& signals, const Config& config, const ops::Log& log) {
+bool Drain(core::Lessor& lessor, const core::Clock& clock, const Signals& signals, const Config& config,
+           const ops::Log& log) {
   const auto await = [&](milliseconds limit, auto done) {
     for (milliseconds waited(0); waited < limit && !done(); waited += kPollPeriod) {
       if (signals.Came(kPollPeriod)) return false;
@@ -133,7 +108,7 @@ bool Drain(core::Lessor& lessor, const Signals& signals, const Config& config, c
   };
   log.Info("draining: no new leases", {{"leases", absl::StrCat(lessor.InUse())},
                                        {"timeout_ms", absl::StrCat(config.drain_timeout.count())}});
-  lessor.Drain();
+  lessor.Drain(core::SaturatingAdd(clock.Now(), config.drain_timeout));
   if (!await(config.drain_timeout, [&] { return lessor.InUse() == 0; })) return false;
   if (const int32_t left = lessor.InUse(); left > 0) {
     log.Warning("the drain timeout is over: leases end", {{"leases", absl::StrCat(left)}});
@@ -182,12 +157,15 @@ int RunServer(const Config& config, const ops::Log& log) {
   executor::EventLoop loop(clock);
   postgres::ControlConnection control_connection(loop, control);
   postgres::Connector connector(loop, control_connection, leased);
-  LoggedConnector logged_connector(connector, log);
-  core::Lessor lessor({.replica = NewReplicaId(),
+  const core::ReplicaId replica = NewReplicaId();
+  ops::LifecycleLog lifecycle(log, replica);
+  core::Events events;
+  lifecycle.Subscribe(events);
+  core::Lessor lessor({.replica = replica,
                        .server_address = AdvertisedAddress(config.advertise, rpc.addresses().front()),
                        .leases = {}},
-                      clock, key);
-  lessor.AddPool(config.pool, logged_connector, control_connection);
+                      clock, key, events);
+  lessor.AddPool(config.pool, connector, control_connection);
   core::Reaper reaper(lessor, clock, loop);
 
   control_connection.Start();
@@ -209,7 +187,7 @@ int RunServer(const Config& config, const ops::Log& log) {
   }
 
   rpc.SetServing(false);
-  const bool drained = Drain(lessor, signals, config, log);
+  const bool drained = Drain(lessor, clock, signals, config, log);
   if (!drained) log.Warning("a second signal: ending at once");
   rpc.Stop(drained ? kLastAnswersTimeout : milliseconds(0));
   loop_thread.reset();

@@ -66,6 +66,10 @@ class Connection {
   // As the first half of Clean, for a connection that is to be closed and need not be clean.
   virtual void Fence(LeaseCounter lease, absl::AnyInvocable<void(FenceReport)> fenced) = 0;
 
+  // Asks the backend for a sign of life. Requires: no lease has the connection, and none gets it before
+  // `probed`.
+  virtual void Probe(absl::AnyInvocable<void(CleanReport)> probed) = 0;
+
   // Ends the backend, by force where it does not go by itself, and confirms that it has gone.
   virtual void Close(CloseCallbacks callbacks) = 0;
 };

@@ -21,6 +21,7 @@ namespace pglessor::core {
 // The value of google.rpc.ErrorInfo.reason. One word for one failure, for ever: callers switch on it.
 namespace reason {
 inline constexpr char kFieldInvalid[] = "FIELD_INVALID";
+inline constexpr char kRequestIdReused[] = "REQUEST_ID_REUSED";
 inline constexpr char kPoolNotFound[] = "POOL_NOT_FOUND";
 inline constexpr char kLeaseNotFound[] = "LEASE_NOT_FOUND";
 inline constexpr char kLeaseReleased[] = "LEASE_RELEASED";

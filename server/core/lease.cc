@@ -20,6 +20,7 @@ absl::StatusOr<StatementId> Lease::TakePermit(Time now) {
                      {.reason = reason::kLeaseBusy});
   }
   permit_taken_ = true;
+  claimed_ = true;
   ++last_statement_.value;
   return last_statement_;
 }
@@ -32,11 +33,13 @@ absl::Status Lease::Renew(Time now, std::optional<Duration> ttl, Time latest) {
   if (!Alive(now)) return EndedError(end_reason_.value_or(EndReason::kExpired));
   ttl_ = ttl.value_or(ttl_);
   expiry_ = std::min(SaturatingAdd(now, ttl_), latest);
+  claimed_ = true;
   return absl::OkStatus();
 }
 
 bool Lease::End(Time now, EndReason reason) {
   if (state_ != LeaseState::kActive) return false;
+  if (reason == EndReason::kUnclaimed && claimed_ && now < expiry_) return false;
   end_reason_ = now < expiry_ ? reason : EndReason::kExpired;
   state_ = LeaseState::kEnding;
   return true;

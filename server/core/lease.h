@@ -46,6 +46,7 @@ struct LeaseTerms {
   Duration ttl{};
   Priority priority = Priority::kNormal;
   std::map<std::string, std::string> tags;
+  bool has_request_id = false;  // a retry may still ask for it
 };
 
 // What a lease is from its grant on.
@@ -83,10 +84,14 @@ class Lease {
   // Fails with: the lease's end. Never revives.
   absl::Status Renew(Time now, std::optional<Duration> ttl, Time latest);
 
+  // Its holder has it for sure: he ran a statement, or renewed it.
+  bool claimed() const { return claimed_; }
+
   // Active and not yet expired.
   bool Alive(Time now) const { return state_ == LeaseState::kActive && now < expiry_; }
 
-  // True if this call ended it. An active lease whose time is over ends kExpired, whatever `reason` says.
+  // True if this call ended it. An active lease whose time is over ends kExpired, whatever `reason` says;
+  // kUnclaimed ends only one that was not claimed.
   bool End(Time now, EndReason reason);
   // The fence stands: kEnding → kEnded.
   void Fenced();
@@ -98,6 +103,7 @@ class Lease {
   Duration ttl_;
   Time expiry_;
   bool permit_taken_ = false;
+  bool claimed_ = false;
   StatementId last_statement_;
 };
 

@@ -50,13 +50,13 @@ void LeaseTable::ReturnPermit(LeaseCounter lease, StatementId statement) {
   leases_.With(lease, [&](auto& record) { record->lease.ReturnPermit(statement); });
 }
 
-absl::StatusOr<LeaseView> LeaseTable::Renew(LeaseCounter lease, std::optional<Duration> ttl) {
+absl::StatusOr<LeaseView> LeaseTable::Renew(LeaseCounter lease, std::optional<Duration> ttl, Time latest) {
   absl::StatusOr<LeaseView> renewed = LeaseNotFound();
   std::optional<Time> sooner;
   leases_.With(lease, [&](auto& record) {
     const Time now = clock_.Now();
     const Time before = record->lease.expiry();
-    const absl::Status status = record->lease.Renew(now, ttl, record->latest_expiry);
+    const absl::Status status = record->lease.Renew(now, ttl, std::min(latest, record->latest_expiry));
     if (!status.ok()) {
       renewed = status;
       return;
@@ -80,7 +80,7 @@ absl::StatusOr<std::optional<LeaseTable::EndWork>> LeaseTable::End(LeaseCounter 
       work->emplace(EndWork{record->pool, record->slot, record->connection, *record->lease.end_reason(),
                             record->lease.has_run_a_statement()});
     }
-    if (record->lease.state() == LeaseState::kEnded) {
+    if (record->lease.state() != LeaseState::kEnding) {
       stands_already = Ended{ViewOf(*record), first, record->transaction_was_open};
     } else {
       record->on_fenced.emplace_back(first, std::move(on_fenced));
@@ -95,6 +95,7 @@ absl::AnyInvocable<void()> LeaseTable::Fenced(LeaseCounter lease, Connection::Fe
   std::optional<Ended> ended;
   std::shared_ptr<Connection> dropped;
   Time now{};
+  bool has_request_id = false;
   leases_.With(lease, [&](auto& record) {
     now = clock_.Now();
     record->lease.Fenced();
@@ -102,12 +103,13 @@ absl::AnyInvocable<void()> LeaseTable::Fenced(LeaseCounter lease, Connection::Fe
     dropped = std::move(record->connection);
     tell = std::move(record->on_fenced);
     ended = Ended{ViewOf(*record), false, report.transaction_was_open};
+    has_request_id = record->lease.grant().terms.has_request_id;
   });
   PGLESSOR_CHECK(ended.has_value(), "a lease is not forgotten before it has ended");
   expiries_.Remove(lease);
   {
     const MutexLock lock(ended_mutex_);
-    ended_.emplace_back(now, lease);
+    (has_request_id ? ended_with_request_id_ : ended_).emplace_back(now, lease);
   }
   return [tell = std::move(tell), ended = *std::move(ended)]() mutable {
     for (auto& [by_this_call, on_fenced] : tell) {
@@ -135,29 +137,43 @@ std::vector<LeaseCounter> LeaseTable::TakeExpired(size_t limit) {
   return expired;
 }
 
-void LeaseTable::ForgetOld() {
-  std::vector<LeaseCounter> old;
+std::vector<LeaseCounter> LeaseTable::ForgetOld() {
+  std::vector<LeaseCounter> without;
+  std::vector<LeaseCounter> with;
   {
     const MutexLock lock(ended_mutex_);
     const Time now = clock_.Now();
-    while (!ended_.empty() &&
-           (ended_.size() > options_.max_ended || now - ended_.front().first >= options_.ended_retention)) {
-      old.push_back(ended_.front().second);
-      ended_.pop_front();
-    }
+    const auto too_many = [&]() ABSL_NO_THREAD_SAFETY_ANALYSIS {
+      return ended_.size() + ended_with_request_id_.size() > options_.max_ended;
+    };
+    while (ForgetOldest(ended_, too_many(), now, without)) continue;
+    while (ForgetOldest(ended_with_request_id_, too_many(), now, with)) continue;
   }
-  for (const LeaseCounter lease : old) leases_.Erase(lease);
+  for (const LeaseCounter lease : without) leases_.Erase(lease);
+  for (const LeaseCounter lease : with) leases_.Erase(lease);
+  return with;
 }
 
-std::vector<LeaseCounter> LeaseTable::Live() const {
-  std::vector<LeaseCounter> live;
-  for (const auto& [counter, unused] :
-       leases_.Page(std::nullopt, SIZE_MAX, [](LeaseCounter, const auto& record) {
-         return record->lease.state() == LeaseState::kActive ? std::optional<bool>(true) : std::nullopt;
-       })) {
-    live.push_back(counter);
+bool LeaseTable::ForgetOldest(EndedList& list, bool too_many, Time now,
+                              std::vector<LeaseCounter>& forgotten) {
+  if (list.empty()) return false;
+  const auto [ended, lease] = list.front();
+  if (!too_many && now - ended < options_.ended_retention) return false;
+  forgotten.push_back(lease);
+  list.pop_front();
+  return true;
+}
+
+std::vector<LeaseCounter> LeaseTable::Select(absl::FunctionRef<bool(const Lease&, Time)> wanted) const {
+  std::vector<LeaseCounter> selected;
+  const auto project = [&](LeaseCounter, const auto& record) {
+    const bool active = record->lease.state() == LeaseState::kActive;
+    return active && wanted(record->lease, clock_.Now()) ? std::optional<bool>(true) : std::nullopt;
+  };
+  for (const auto& [counter, unused] : leases_.Page(std::nullopt, SIZE_MAX, project)) {
+    selected.push_back(counter);
   }
-  return live;
+  return selected;
 }
 
 LeaseView LeaseTable::ViewOf(const Record& record) {

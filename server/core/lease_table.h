@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
@@ -72,11 +73,11 @@ class LeaseTable {
   // Each fails with NOT_FOUND LEASE_NOT_FOUND, or as Lease's member of that name.
   absl::StatusOr<Permit> TakePermit(LeaseCounter lease);
   void ReturnPermit(LeaseCounter lease, StatementId statement);
-  absl::StatusOr<LeaseView> Renew(LeaseCounter lease, std::optional<Duration> ttl);
+  absl::StatusOr<LeaseView> Renew(LeaseCounter lease, std::optional<Duration> ttl, Time latest);
 
   // Ends it, if nobody has; then there is work, and the caller carries it out and calls Fenced.
   // `on_fenced` is called, with no lock held, once nothing of the holder can reach the database: inside
-  // this call if that is so already.
+  // this call if that is so already, or if the lease lives on (kUnclaimed, and it was claimed).
   // Fails with: NOT_FOUND LEASE_NOT_FOUND; `on_fenced` is then dropped.
   absl::StatusOr<std::optional<EndWork>> End(LeaseCounter lease, EndReason reason, OnFenced on_fenced);
   // The fence stands: the lease has ended, and only now may its connection go to the next one. Requires: an
@@ -86,11 +87,12 @@ class LeaseTable {
 
   // At most `limit` leases whose time is over and that nobody has ended.
   std::vector<LeaseCounter> TakeExpired(size_t limit);
-  // Drops what has been remembered for long enough.
-  void ForgetOld();
+  // Drops what has been remembered for long enough, and returns those of it that had a request_id. Where
+  // there are too many, those without go first.
+  std::vector<LeaseCounter> ForgetOld();
 
-  // All that are not yet ended, oldest first.
-  std::vector<LeaseCounter> Live() const;
+  // All active ones that `wanted` wants, oldest first. It is called under a lock, with the time.
+  std::vector<LeaseCounter> Select(absl::FunctionRef<bool(const Lease&, Time)> wanted) const;
 
  private:
   struct Record {
@@ -120,8 +122,14 @@ class LeaseTable {
   OrderedMap<LeaseCounter, std::unique_ptr<Record>> leases_;
   ExpiryQueue expiries_;
 
+  // Oldest first.
+  using EndedList = std::deque<std::pair<Time, LeaseCounter>>;
+  bool ForgetOldest(EndedList& list, bool too_many, Time now, std::vector<LeaseCounter>& forgotten)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(ended_mutex_);
+
   Mutex ended_mutex_;
-  std::deque<std::pair<Time, LeaseCounter>> ended_ ABSL_GUARDED_BY(ended_mutex_);  // oldest first
+  EndedList ended_ ABSL_GUARDED_BY(ended_mutex_);
+  EndedList ended_with_request_id_ ABSL_GUARDED_BY(ended_mutex_);
 };
 
 absl::Status LeaseNotFound();

@@ -49,73 +49,160 @@ class PermitSink : public StatementSink {
 
 }  // namespace
 
-Lessor::Lessor(const LessorOptions& options, const Clock& clock, const TokenKey& key)
-    : options_(options), clock_(clock), key_(key), leases_(clock, options.leases) {}
+class Lessor::Attempt {
+ public:
+  // Whether the lease or the end of the call comes first is decided here, once: kWaiting, kOver, or the
+  // lease's counter, which begins at 1.
+  static constexpr uint64_t kWaiting = 0;
+  static constexpr uint64_t kOver = UINT64_MAX;
+
+  std::atomic<uint64_t> outcome{kWaiting};
+  RequestTable::Place place;  // null if it never queued
+  // With a request_id, all of it is there instead.
+  RequestTable::AttemptRef once;
+};
+
+Lessor::Lessor(const LessorOptions& options, const Clock& clock, const TokenKey& key, const Events& events)
+    : options_(options), clock_(clock), key_(key), events_(events), leases_(clock, options.leases) {}
 
 void Lessor::AddPool(const PoolOptions& options, Connector& connector, FencingSource& fencing) {
-  pools_.emplace(options.name,
-                 std::make_unique<Pool>(options, clock_, connector, fencing, [this](LeaseCounter lease) {
-                   EndUnasked(lease, EndReason::kConnectionLost, Disposition::kDiscard);
-                 }));
+  pools_.emplace(options.name, std::make_unique<Pool>(
+                                   options, Pool::Surroundings{clock_, events_}, connector, fencing,
+                                   [this](LeaseCounter lease) {
+                                     EndUnasked(lease, {EndReason::kConnectionLost, Disposition::kDiscard});
+                                   }));
 }
 
 void Lessor::Start() {
   for (const auto& [name, pool] : pools_) pool->Start();
 }
 
-Lessor::Ticket Lessor::Acquire(AcquireRequest request, Acquired acquired) {
+Lessor::AttemptRef Lessor::Acquire(AcquireRequest request, Acquired acquired) {
   const absl::StatusOr<Pool*> found = FindPool(request.pool);
+  // Shared with the callback; the caller has it until its RPC is over.
+  auto attempt = std::make_shared<Attempt>();
   if (!found.ok()) {
     acquired(found.status());
-    return {};
+    return attempt;
   }
   Pool& pool = **found;
+  if (!request.request_id.empty()) return AcquireOnce(pool, std::move(request), std::move(acquired));
+
   const Duration wait = request.wait.value_or(pool.options().acquire_timeout);
   const WaiterId waiter =
-      pool.Acquire(wait, [this, &pool, request = std::move(request),
+      pool.Acquire(wait, [this, &pool, attempt, request = std::move(request),
                           acquired = std::move(acquired)](absl::StatusOr<Granted> granted) mutable {
-        Grant(pool, std::move(request), std::move(granted), acquired);
+        if (!granted.ok()) {
+          acquired(granted.status());
+          return;
+        }
+        LeaseView lease = Grant(pool, std::move(request), *std::move(granted));
+        uint64_t waiting = Attempt::kWaiting;
+        if (!attempt->outcome.compare_exchange_strong(waiting, lease.grant.counter.value)) {
+          EndUnasked(lease.grant.counter, {EndReason::kUnclaimed});
+        }
+        acquired(std::move(lease));
       });
-  return {&pool, waiter};
+  attempt->place = {&pool, waiter};
+  return attempt;
 }
 
-void Lessor::Grant(Pool& pool, AcquireRequest request, absl::StatusOr<Granted> granted, Acquired& acquired) {
-  if (!granted.ok()) {
-    acquired(granted.status());
+void Lessor::Over(const AttemptRef& attempt, bool delivered) {
+  if (attempt->once != nullptr) {
+    if (requests_.Over(attempt->once, delivered, clock_.Now())) {
+      std::exchange(attempt->once->done, nullptr)(absl::CancelledError("the caller has gone"));
+    }
     return;
   }
+  if (delivered || attempt->place.pool == nullptr) return;
+  const uint64_t outcome = attempt->outcome.exchange(Attempt::kOver);
+  if (outcome == Attempt::kWaiting) {
+    attempt->place.pool->Cancel(attempt->place.waiter);
+  } else {
+    EndUnasked(LeaseCounter{outcome}, {EndReason::kUnclaimed});
+  }
+}
+
+Lessor::AttemptRef Lessor::AcquireOnce(Pool& pool, AcquireRequest request, Acquired acquired) {
+  const Duration wait = request.wait.value_or(pool.options().acquire_timeout);
+  auto attempt = std::make_shared<Attempt>();
+  attempt->once = std::make_shared<RequestTable::Attempt>();
+  const RequestTable::AttemptRef once = attempt->once;
+  once->since = clock_.Now();
+  once->deadline = SaturatingAdd(once->since, wait);
+  once->pool = &pool;
+  once->done = std::move(acquired);
+  const absl::StatusOr<RequestTable::Joined> joined =
+      requests_.Join(request, pool.options().unclaimed_timeout, once);
+  if (!joined.ok()) {
+    attempt->once = nullptr;
+    once->done(joined.status());
+    return attempt;
+  }
+  if (!joined->first) {
+    AnswerRetry(once, *joined);
+    return attempt;
+  }
+  const WaiterId waiter = pool.Acquire(
+      wait, [this, &pool, once, request = std::move(request)](absl::StatusOr<Granted> granted) mutable {
+        if (!granted.ok()) {
+          for (const auto& waiting : requests_.Failed(once).attempts) waiting->done(granted.status());
+          return;
+        }
+        const LeaseView lease = Grant(pool, std::move(request), *std::move(granted));
+        const RequestTable::Answer answer = requests_.Granted(once, lease.grant.counter);
+        if (answer.given_up) EndUnasked(lease.grant.counter, {EndReason::kUnclaimed});
+        for (const auto& waiting : answer.attempts) waiting->done(lease);
+      });
+  if (const auto until = requests_.Queued(once, {&pool, waiter})) pool.Extend(waiter, *until);
+  return attempt;
+}
+
+void Lessor::AnswerRetry(const RequestTable::AttemptRef& attempt, const RequestTable::Joined& joined) {
+  if (joined.extend) joined.extend->pool->Extend(joined.extend->waiter, attempt->deadline);
+  if (!joined.lease) return;
+  // Somebody found that nobody claims it, and may not have ended it yet: which of us does is all one.
+  if (joined.giving_up) EndUnasked(*joined.lease, {EndReason::kUnclaimed});
+  const std::optional<LeaseView> lease = leases_.View(*joined.lease);
+  if (!lease) {
+    attempt->done(LeaseNotFound());
+  } else if (lease->end_reason) {
+    attempt->done(EndedError(*lease->end_reason));
+  } else {
+    attempt->done(*lease);
+  }
+}
+
+LeaseView Lessor::Grant(Pool& pool, AcquireRequest request, Granted granted) {
   const PoolOptions& options = pool.options();
   LeaseGrant grant;
   grant.counter = LeaseCounter{++last_lease_};
   grant.pool = options.name;
-  grant.terms = {std::move(request.tenant), std::move(request.holder),
+  grant.terms = {std::move(request.tenant),
+                 std::move(request.holder),
                  std::clamp(request.ttl.value_or(options.default_ttl), options.min_ttl, options.max_ttl),
-                 request.priority, std::move(request.tags)};
-  grant.connection = granted->slot.slot.index;
-  grant.connection_id = std::move(granted->connection_id);
-  grant.backend_pid = granted->connection->backend_pid();
-  grant.fencing_token = granted->slot.fencing_token;
-  grant.acquired = granted->slot.at;
+                 request.priority,
+                 std::move(request.tags),
+                 !request.request_id.empty()};
+  grant.connection = granted.slot.slot.index;
+  grant.connection_id = std::move(granted.connection_id);
+  grant.backend_pid = granted.connection->backend_pid();
+  grant.fencing_token = granted.slot.fencing_token;
+  grant.acquired = granted.slot.at;
   grant.acquired_wall = clock_.WallNow();
-  grant.waited = granted->slot.waited;
+  grant.waited = granted.slot.waited;
 
   const LeaseCounter counter = grant.counter;
-  const std::shared_ptr<Connection> connection = granted->connection;
-  LeaseView view = leases_.Insert(std::move(grant), &pool, *std::move(granted), options.max_lease_lifetime);
-  // The backend may die at any point of this. Either its loss finds the lease bound, or we find it lost.
-  pool.Bind(view.grant.connection, counter);
-  if (connection->lost()) {
-    EndUnasked(counter, EndReason::kConnectionLost, Disposition::kDiscard);
+  const std::shared_ptr<Connection> connection = granted.connection;
+  LeaseView view = leases_.Insert(std::move(grant), &pool, std::move(granted), options.max_lease_lifetime);
+  EmitGranted(view);
+  // The backend may die at any point of this, or the pool be reset. Either that finds the lease bound, or we
+  // find that it has happened.
+  if (const auto overtaken = pool.Bind(view.grant.connection, counter)) {
+    EndUnasked(counter, {*overtaken, Disposition::kDiscard});
   }
-  acquired(std::move(view));
-}
-
-void Lessor::CancelAcquire(Ticket ticket) {
-  if (ticket.pool != nullptr) ticket.pool->Cancel(ticket.waiter);
-}
-
-void Lessor::EndUnclaimed(LeaseCounter lease) {
-  EndUnasked(lease, EndReason::kUnclaimed, Disposition::kReturn);
+  if (connection->lost()) EndUnasked(counter, {EndReason::kConnectionLost, Disposition::kDiscard});
+  return view;
 }
 
 absl::StatusOr<LeaseCounter> Lessor::Prove(absl::string_view token) const {
@@ -139,13 +226,13 @@ void Lessor::Release(LeaseCounter lease, Disposition disposition,
   // Shared by the two ways to an answer, of which exactly one is taken.
   auto answer = std::make_shared<decltype(done)>(std::move(done));
   const absl::Status status =
-      End(lease, EndReason::kReleased, disposition, [answer](const LeaseTable::Ended& ended) {
+      End(lease, {EndReason::kReleased, disposition}, [answer](const LeaseTable::Ended& ended) {
         if (ended.lease.end_reason != EndReason::kReleased) {
           (*answer)(EndedError(*ended.lease.end_reason));
         } else {
           (*answer)(Released{ended.lease, !ended.by_this_call, ended.transaction_was_open});
         }
-      });
+      }).status();
   if (!status.ok()) (*answer)(status);
 }
 
@@ -157,17 +244,11 @@ absl::StatusOr<LeaseView> Lessor::Renew(LeaseCounter lease, std::optional<Durati
     if (!pool.ok()) return pool.status();
     ttl = std::clamp(*ttl, (*pool)->options().min_ttl, (*pool)->options().max_ttl);
   }
-  return leases_.Renew(lease, ttl);
-}
-
-void Lessor::Expire(LeaseCounter lease, EndReason reason,
-                    absl::AnyInvocable<void(absl::StatusOr<Expired>)> done) {
-  auto answer = std::make_shared<decltype(done)>(std::move(done));
-  const absl::Status status =
-      End(lease, reason, Disposition::kReturn, [answer](const LeaseTable::Ended& ended) {
-        (*answer)(Expired{ended.lease, ended.by_this_call});
-      });
-  if (!status.ok()) (*answer)(status);
+  absl::StatusOr<LeaseView> renewed = leases_.Renew(lease, ttl, latest_expiry_.load());
+  if (renewed.ok() && events_.Wants(EventType::kLeaseRenewed)) {
+    events_.Emit(EventOf(EventType::kLeaseRenewed, *renewed));
+  }
+  return renewed;
 }
 
 absl::StatusOr<Lessor::Running> Lessor::Execute(LeaseCounter lease, Statement statement,
@@ -195,19 +276,25 @@ absl::StatusOr<std::vector<PoolView>> Lessor::Stats(absl::string_view name) {
 
 void Lessor::Tick() {
   for (const LeaseCounter lease : leases_.TakeExpired(kExpiriesPerTick)) {
-    EndUnasked(lease, EndReason::kExpired, Disposition::kReturn);
+    EndUnasked(lease, {EndReason::kExpired});
   }
-  leases_.ForgetOld();
+  const RequestTable::Due due = requests_.TakeDue(clock_.Now());
+  for (const LeaseCounter lease : due.unclaimed) EndUnasked(lease, {EndReason::kUnclaimed});
+  for (const RequestTable::Place& place : due.places) place.pool->Cancel(place.waiter);
+  for (const auto& attempt : due.late) attempt->done(attempt->pool->WaitedInVain(attempt->since));
+  for (const LeaseCounter lease : leases_.ForgetOld()) requests_.Forget(lease);
   for (const auto& [name, pool] : pools_) pool->Tick();
 }
 
-void Lessor::Drain() {
+void Lessor::Drain(Time deadline) {
+  latest_expiry_ = deadline;
+  if (events_.Wants(EventType::kDrainStarted)) events_.Emit({.type = EventType::kDrainStarted});
   for (const auto& [name, pool] : pools_) pool->Drain();
 }
 
 void Lessor::CloseAll() {
-  for (const LeaseCounter lease : leases_.Live()) {
-    EndUnasked(lease, EndReason::kDrained, Disposition::kDiscard);
+  for (const LeaseCounter lease : leases_.Select([](const Lease&, Time) { return true; })) {
+    EndUnasked(lease, {EndReason::kDrained, Disposition::kDiscard});
   }
   for (const auto& [name, pool] : pools_) pool->CloseAll();
 }
@@ -236,47 +323,83 @@ absl::StatusOr<Pool*> Lessor::FindPool(absl::string_view name) const {
                    {.reason = reason::kPoolNotFound});
 }
 
-absl::Status Lessor::End(LeaseCounter lease, EndReason reason, Disposition disposition,
-                         LeaseTable::OnFenced on_fenced) {
-  absl::StatusOr<std::optional<LeaseTable::EndWork>> work = leases_.End(lease, reason, std::move(on_fenced));
+absl::StatusOr<bool> Lessor::End(LeaseCounter lease, LeaseEnding ending, LeaseTable::OnFenced on_fenced) {
+  absl::StatusOr<std::optional<LeaseTable::EndWork>> work =
+      leases_.End(lease, ending.reason, std::move(on_fenced));
   if (!work.ok()) return work.status();
-  if (*work) CarryOut(lease, **work, disposition);
-  return absl::OkStatus();
+  if (*work) CarryOut(lease, **work, std::move(ending));
+  return work->has_value();
 }
 
-void Lessor::EndUnasked(LeaseCounter lease, EndReason reason, Disposition disposition) {
+void Lessor::EndUnasked(LeaseCounter lease, LeaseEnding ending) {
   // The one way to fail is that it has ended so long ago that it is forgotten.
-  End(lease, reason, disposition, [](const LeaseTable::Ended&) {}).IgnoreError();
+  End(lease, std::move(ending), [](const LeaseTable::Ended&) {}).status().IgnoreError();
 }
 
-void Lessor::CarryOut(LeaseCounter lease, const LeaseTable::EndWork& work, Disposition disposition) {
+void Lessor::CarryOut(LeaseCounter lease, const LeaseTable::EndWork& work, LeaseEnding ending) {
   Pool& pool = *work.pool;
   const SlotRef slot = work.slot;
   const EndReason reason = work.reason;
   Connection& connection = *work.connection;
-  if (!work.has_run_a_statement && disposition == Disposition::kReturn && !connection.lost()) {
+  const bool discard = ending.disposition == Disposition::kDiscard || connection.lost();
+  if (!work.has_run_a_statement && !discard) {
     // Nothing of this holder ever reached the connection, so the fence stands, and it is as clean as it was.
     auto tell = leases_.Fenced(lease, {});
+    EmitEnded(lease, ending.why);
     pool.Return(slot, reason);
     tell();
     return;
   }
-  if (disposition == Disposition::kDiscard || connection.lost()) {
-    connection.Fence(lease, [this, &pool, slot, lease, reason](Connection::FenceReport report) {
-      auto tell = leases_.Fenced(lease, report);
+  auto fenced = [this, &pool, slot, lease, reason, discard,
+                 why = std::move(ending.why)](Connection::FenceReport report) {
+    auto tell = leases_.Fenced(lease, report);
+    EmitEnded(lease, why);
+    if (discard) {
       pool.Discard(slot, reason);
-      tell();
+    } else {
+      pool.BeginClean(slot, reason);
+    }
+    tell();
+  };
+  if (discard) {
+    connection.Fence(lease, std::move(fenced));
+  } else {
+    connection.Clean(lease, std::move(fenced), [&pool, slot](const Connection::CleanReport& report) {
+      pool.Cleaned(slot, report);
     });
-    return;
   }
-  connection.Clean(
-      lease,
-      [this, &pool, slot, lease, reason](Connection::FenceReport report) {
-        auto tell = leases_.Fenced(lease, report);
-        pool.BeginClean(slot, reason);
-        tell();
-      },
-      [&pool, slot](const Connection::CleanReport& report) { pool.Cleaned(slot, report); });
+}
+
+void Lessor::EmitGranted(const LeaseView& lease) const {
+  for (const EventType type : {EventType::kLeaseGranted, EventType::kConnectionLeased}) {
+    if (events_.Wants(type)) events_.Emit(EventOf(type, lease));
+  }
+}
+
+void Lessor::EmitEnded(LeaseCounter lease, const std::string& why) {
+  for (const EventType type : {EventType::kLeaseEnded, EventType::kConnectionReleased}) {
+    if (!events_.Wants(type)) continue;
+    const std::optional<LeaseView> view = leases_.View(lease);
+    if (!view) return;
+    Event event = EventOf(type, *view);
+    event.reason = why;
+    event.held = clock_.Now() - view->grant.acquired;
+    events_.Emit(event);
+  }
+}
+
+Event Lessor::EventOf(EventType type, const LeaseView& lease) const {
+  const LeaseGrant& grant = lease.grant;
+  return {.type = type,
+          .pool = grant.pool,
+          .connection_id = grant.connection_id,
+          .backend_pid = grant.backend_pid,
+          .lease = grant.counter,
+          .tenant = grant.terms.tenant,
+          .holder = grant.terms.holder,
+          .end_reason = lease.end_reason,
+          .fencing_token = grant.fencing_token,
+          .waited = grant.waited};
 }
 
 }  // namespace pglessor::core

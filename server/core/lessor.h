@@ -18,29 +18,37 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
+#include "server/core/acquire_request.h"
 #include "server/core/clock.h"
 #include "server/core/connection.h"
+#include "server/core/events.h"
 #include "server/core/ids.h"
 #include "server/core/lease.h"
 #include "server/core/lease_table.h"
 #include "server/core/lease_token.h"
 #include "server/core/options.h"
 #include "server/core/pool.h"
+#include "server/core/request_table.h"
 #include "server/core/statement.h"
 
 namespace pglessor::core {
 
-struct AcquireRequest {
-  std::string pool = "default";
-  std::string tenant;
-  std::string holder;
-  std::optional<Duration> ttl;   // clamped to the pool's bounds
-  std::optional<Duration> wait;  // zero = do not queue
-  Priority priority = Priority::kNormal;
-  std::map<std::string, std::string> tags;
+enum class Disposition { kReturn, kDiscard };
+
+// How a lease is to end.
+struct LeaseEnding {
+  EndReason reason = EndReason::kReleased;
+  Disposition disposition = Disposition::kReturn;  // of its connection
+  std::string why = {};                            // what an operator said, for the events
 };
 
-enum class Disposition { kReturn, kDiscard };
+// Leases that match every filter that is set.
+struct LeaseFilter {
+  std::string pool;
+  std::string tenant;
+  std::map<std::string, std::string> tags;
+  std::optional<Duration> held_longer_than;
+};
 
 struct LessorOptions {
   ReplicaId replica;
@@ -50,11 +58,9 @@ struct LessorOptions {
 
 class Lessor {
  public:
-  // Names an acquire for as long as it waits.
-  struct Ticket {
-    Pool* pool = nullptr;
-    WaiterId waiter;
-  };
+  // One call of Acquire, until its RPC is over.
+  class Attempt;
+  using AttemptRef = std::shared_ptr<Attempt>;
   using Acquired = absl::AnyInvocable<void(absl::StatusOr<LeaseView>)>;
 
   struct Released {
@@ -64,8 +70,8 @@ class Lessor {
   };
 
   struct Expired {
-    LeaseView lease;
-    bool ended = false;  // by this call
+    std::vector<LeaseCounter> leases;  // that this call ended
+    PoolReport connections;            // of ExpireConnections
   };
 
   // A statement that has the permit: what can still be done about it. Every call is safe after its end.
@@ -77,18 +83,19 @@ class Lessor {
     void ResumeRows() const { connection->ResumeRows(statement); }
   };
 
-  Lessor(const LessorOptions& options, const Clock& clock, const TokenKey& key);
+  // All three outlive it.
+  Lessor(const LessorOptions& options, const Clock& clock, const TokenKey& key, const Events& events);
 
   // Before anything else is called. The connector and the source must outlive the lessor.
   void AddPool(const PoolOptions& options, Connector& connector, FencingSource& fencing);
   void Start();
 
-  // Fails with: NOT_FOUND POOL_NOT_FOUND; as Pool::Acquire.
-  Ticket Acquire(AcquireRequest request, Acquired acquired);
-  // The caller has gone: leaves the queue. Nothing if it was answered.
-  void CancelAcquire(Ticket ticket);
-  // The answer with this lease could not be delivered.
-  void EndUnclaimed(LeaseCounter lease);
+  // Fails with: NOT_FOUND POOL_NOT_FOUND; as Pool::Acquire; with a request_id also INVALID_ARGUMENT
+  //   REQUEST_ID_REUSED, and FAILED_PRECONDITION with the end reason of its lease.
+  AttemptRef Acquire(AcquireRequest request, Acquired acquired);
+  // Its RPC is over, once; `delivered`: the caller has the answer. If not, it leaves the queue, or its lease
+  // ends; with a request_id, both are kept unclaimed_timeout for a retry.
+  void Over(const AttemptRef& attempt, bool delivered);
 
   // The lease that `token` proves. Fails with: NOT_FOUND LEASE_NOT_FOUND.
   absl::StatusOr<LeaseCounter> Prove(absl::string_view token) const;
@@ -106,9 +113,29 @@ class Lessor {
                absl::AnyInvocable<void(absl::StatusOr<Released>)> done);
   // Fails with: LEASE_NOT_FOUND; FAILED_PRECONDITION with the end reason.
   absl::StatusOr<LeaseView> Renew(LeaseCounter lease, std::optional<Duration> ttl);
-  // Answers as Release does. Ending an ended lease is no failure.
+
+  // Each answers as Release does. Ending an ended lease is no failure. With `validate_only` nothing is
+  // changed, and the answer is what would be.
+  using ExpireDone = absl::AnyInvocable<void(absl::StatusOr<Expired>)>;
   // Fails with: LEASE_NOT_FOUND.
-  void Expire(LeaseCounter lease, EndReason reason, absl::AnyInvocable<void(absl::StatusOr<Expired>)> done);
+  void Expire(LeaseCounter lease, LeaseEnding ending, bool validate_only, ExpireDone done);
+  // All that match end kRevoked. Fails with: POOL_NOT_FOUND.
+  void ExpireLeases(const LeaseFilter& filter, const std::string& why, bool validate_only, ExpireDone done);
+  // Retires connections older than that (unset = max_lifetime), those that are leased with their leases
+  // (kRevoked) if `include_leased`, and refills to the minimum. Fails with: POOL_NOT_FOUND.
+  struct OldConnections {
+    std::string pool;
+    std::optional<Duration> older_than;
+    bool include_leased = false;
+  };
+  void ExpireConnections(const OldConnections& which, const std::string& why, bool validate_only,
+                         ExpireDone done);
+
+  // Raises the pool's generation, ends leases kPoolReset if `force`, and answers when its minimum stands.
+  // Fails with: POOL_NOT_FOUND; UNAVAILABLE DATABASE_UNAVAILABLE, DRAINING.
+  void Reset(const std::string& pool, bool force, const std::string& why, PoolOperation::Done done);
+  // Probes what is idle, and opens up to `target` (0 = the maximum). Fails with: POOL_NOT_FOUND.
+  void RenewPool(const std::string& pool, int32_t target, PoolOperation::Done done);
 
   // Runs a statement; `sink` gets its rows and its end. In the end that `sink` sees, `error` is what the
   // holder is to be told, whatever `how` says.
@@ -123,8 +150,9 @@ class Lessor {
   // What is due: waiters, leases, openings, memories.
   void Tick();
 
-  // No more grants: new and waiting acquires fail with UNAVAILABLE DRAINING.
-  void Drain();
+  // No more grants: new and waiting acquires fail with UNAVAILABLE DRAINING. No lease is renewed past
+  // `deadline`.
+  void Drain(Time deadline = Time::max());
   // Ends every lease that is left (DRAINED), closes every connection. Requires: Drain was called.
   void CloseAll();
   // Every pool has its minimum of connections open.
@@ -135,22 +163,35 @@ class Lessor {
   bool Empty();
 
  private:
+  // Leases that are being ended together.
+  class Batch;
+
   absl::StatusOr<Pool*> FindPool(absl::string_view name) const;
-  void Grant(Pool& pool, AcquireRequest request, absl::StatusOr<Granted> granted, Acquired& acquired);
-  // Ends the lease, if nobody has, and carries that out. Fails with: LEASE_NOT_FOUND.
-  absl::Status End(LeaseCounter lease, EndReason reason, Disposition disposition,
-                   LeaseTable::OnFenced on_fenced);
+  AttemptRef AcquireOnce(Pool& pool, AcquireRequest request, Acquired acquired);
+  void AnswerRetry(const RequestTable::AttemptRef& attempt, const RequestTable::Joined& joined);
+  LeaseView Grant(Pool& pool, AcquireRequest request, Granted granted);
+  // Ends the lease, if nobody has, and carries that out; true if this call did.
+  // Fails with: LEASE_NOT_FOUND.
+  absl::StatusOr<bool> End(LeaseCounter lease, LeaseEnding ending, LeaseTable::OnFenced on_fenced);
   // The same where nobody waits for it, and where one that has ended already is as good.
-  void EndUnasked(LeaseCounter lease, EndReason reason, Disposition disposition);
-  void CarryOut(LeaseCounter lease, const LeaseTable::EndWork& work, Disposition disposition);
+  void EndUnasked(LeaseCounter lease, LeaseEnding ending);
+  void EndAll(const std::vector<LeaseCounter>& leases, const LeaseEnding& ending,
+              const std::shared_ptr<Batch>& batch);
+  void CarryOut(LeaseCounter lease, const LeaseTable::EndWork& work, LeaseEnding ending);
+  void EmitGranted(const LeaseView& lease) const;
+  void EmitEnded(LeaseCounter lease, const std::string& why);
+  Event EventOf(EventType type, const LeaseView& lease) const;
 
   const LessorOptions options_;
   const Clock& clock_;
   const TokenKey& key_;
+  const Events& events_;
 
   std::map<std::string, std::unique_ptr<Pool>, std::less<>> pools_;  // constant after Start
   std::atomic<uint64_t> last_lease_{0};
+  std::atomic<Time> latest_expiry_{Time::max()};  // the drain's deadline
   LeaseTable leases_;
+  RequestTable requests_;
 };
 
 }  // namespace pglessor::core

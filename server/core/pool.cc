@@ -2,15 +2,45 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+
 #include "server/core/check.h"
 
 namespace pglessor::core {
+namespace {
 
-Pool::Pool(const PoolOptions& options, const Clock& clock, Connector& connector, FencingSource& fencing,
-           LeaseLost lease_lost)
+const char* Describe(RetireReason reason) {
+  switch (reason) {
+    case RetireReason::kLost:
+      return "its backend died";
+    case RetireReason::kDiscarded:
+      return "its lease ended in a way that left it unfit";
+    case RetireReason::kUnclean:
+      return "it did not come clean";
+    case RetireReason::kInvalid:
+      return "it did not answer a probe";
+    case RetireReason::kLifetime:
+      return "it reached max_lifetime";
+    case RetireReason::kIdle:
+      return "it was idle for idle_timeout";
+    case RetireReason::kReset:
+      return "the pool was reset";
+    case RetireReason::kExpired:
+      return "an operator expired it";
+    case RetireReason::kShuttingDown:
+      return "the service is shutting down";
+  }
+  PGLESSOR_CHECK(false, "every reason has a description");
+}
+
+}  // namespace
+
+Pool::Pool(const PoolOptions& options, const Surroundings& surroundings, Connector& connector,
+           FencingSource& fencing, LeaseLost lease_lost)
     : options_(options),
-      clock_(clock),
-      started_(clock.Now()),
+      clock_(surroundings.clock),
+      events_(surroundings.events),
+      started_(clock_.Now()),
       connector_(connector),
       fencing_(fencing),
       lease_lost_(std::move(lease_lost)),
@@ -45,8 +75,23 @@ void Pool::Cancel(WaiterId waiter) {
   Decide([&](PoolState& state, Time, Actions& actions) { state.Cancel(waiter, actions); });
 }
 
-void Pool::Bind(ConnectionIndex connection, LeaseCounter lease) {
-  connections_.With(connection, [&](Registered& entry) { entry.lease = lease; });
+void Pool::Extend(WaiterId waiter, Time deadline) {
+  const MutexLock lock(mutex_);
+  state_.Extend(waiter, deadline);
+}
+
+absl::Status Pool::WaitedInVain(Time since) {
+  const MutexLock lock(mutex_);
+  return state_.WaitedInVain(since, /*queues=*/true);
+}
+
+std::optional<EndReason> Pool::Bind(ConnectionIndex connection, LeaseCounter lease) {
+  std::optional<EndReason> overtaken;
+  connections_.With(connection, [&](Registered& entry) {
+    entry.lease = lease;
+    overtaken = entry.end_next;
+  });
+  return overtaken;
 }
 
 void Pool::Unbind(ConnectionIndex connection) {
@@ -60,10 +105,11 @@ void Pool::Return(SlotRef slot, EndReason reason) {
 
 void Pool::BeginClean(SlotRef slot, EndReason reason) {
   Unbind(slot.index);
-  Decide([&](PoolState& state, Time now, Actions&) { state.BeginClean(now, slot, reason); });
+  Decide([&](PoolState& state, Time now, Actions& actions) { state.BeginClean(now, slot, reason, actions); });
 }
 
 void Pool::Cleaned(SlotRef slot, const Connection::CleanReport& report) {
+  if (report.ok()) Emit(EventType::kConnectionCleaned, slot.index);
   Decide([&](PoolState& state, Time now, Actions& actions) {
     if (report.ok()) {
       state.Cleaned(now, slot, actions);
@@ -76,6 +122,58 @@ void Pool::Cleaned(SlotRef slot, const Connection::CleanReport& report) {
 void Pool::Discard(SlotRef slot, EndReason reason) {
   Unbind(slot.index);
   Decide([&](PoolState& state, Time now, Actions& actions) { state.Discard(now, slot, reason, actions); });
+}
+
+std::vector<LeaseCounter> Pool::Reset(bool force, const std::string& reason, PoolOperation::Done done) {
+  std::vector<ConnectionIndex> leased;
+  uint64_t before = 0;
+  uint64_t generation = 0;
+  Decide([&](PoolState& state, Time now, Actions& actions) {
+    before = state.generation();
+    leased = state.Reset(now, force, std::move(done), actions);
+    generation = state.generation();
+  });
+  if (generation != before && events_.Wants(EventType::kPoolReset)) {
+    Event event = EventOf(EventType::kPoolReset);
+    event.generation = generation;
+    event.reason = reason;
+    events_.Emit(event);
+  }
+  return LeasesOf(leased, EndReason::kPoolReset);
+}
+
+std::vector<LeaseCounter> Pool::Expire(Duration older_than, bool force, PoolOperation::Done done) {
+  std::vector<ConnectionIndex> leased;
+  Decide([&](PoolState& state, Time now, Actions& actions) {
+    leased = state.Expire(now, older_than, force, std::move(done), actions);
+  });
+  return LeasesOf(leased, EndReason::kRevoked);
+}
+
+PoolReport Pool::WouldExpire(Duration older_than, bool force) {
+  const MutexLock lock(mutex_);
+  return state_.WouldExpire(clock_.Now(), older_than, force);
+}
+
+void Pool::Renew(int32_t target, PoolOperation::Done done) {
+  Decide([&](PoolState& state, Time now, Actions& actions) {
+    state.Renew(now, target, std::move(done), actions);
+  });
+}
+
+std::vector<LeaseCounter> Pool::LeasesOf(const std::vector<ConnectionIndex>& connections,
+                                         EndReason reason) {
+  std::vector<LeaseCounter> leases;
+  for (const ConnectionIndex connection : connections) {
+    connections_.With(connection, [&](Registered& entry) {
+      if (entry.lease) {
+        leases.push_back(*entry.lease);
+      } else {
+        entry.end_next = reason;
+      }
+    });
+  }
+  return leases;
 }
 
 void Pool::Tick() {
@@ -131,10 +229,34 @@ PoolView Pool::View() {
 }
 
 void Pool::Act(Actions actions) {
-  for (const SlotRef slot : actions.closes) Close(slot);
-  for (const SlotRef slot : actions.opens) Open(slot);
-  for (Actions::Refusal& refusal : actions.refusals) refusal.waiter.done(std::move(refusal.why));
+  if (actions.queued) {
+    for (const EventType type : {EventType::kWaiterQueued, EventType::kPoolSaturated}) {
+      const bool happened = type == EventType::kWaiterQueued || actions.saturated;
+      if (happened && events_.Wants(type)) events_.Emit(EventOf(type));
+    }
+  }
+  for (const Actions::Closing& closing : actions.closes) Close(closing);
+  for (const Actions::Opening& opening : actions.opens) Open(opening);
+  for (const SlotRef slot : actions.probes) Probe(slot);
+  for (Actions::Refusal& refusal : actions.refusals) {
+    if (events_.Wants(EventType::kWaiterLeft)) {
+      Event event = EventOf(EventType::kWaiterLeft);
+      event.reason = std::string(refusal.why.message());
+      events_.Emit(event);
+    }
+    refusal.waiter.done(std::move(refusal.why));
+  }
   for (Actions::Grant& grant : actions.grants) Complete(std::move(grant));
+  for (auto& [operation, status] : actions.finished) {
+    for (PoolOperation::Done& done : operation.done) {
+      if (status.ok()) {
+        done(operation.report);
+      } else {
+        done(status);
+      }
+      operation.report.coalesced = true;
+    }
+  }
   if (actions.take_fencing_block) fencing_.TakeBlock();
 }
 
@@ -154,23 +276,37 @@ void Pool::Complete(Actions::Grant grant) {
   grant.waiter.done(std::move(granted));
 }
 
-void Pool::Open(SlotRef slot) {
+void Pool::Open(const Actions::Opening& opening) {
   connector_.Open(
       options_.connect_timeout,
-      [this, slot](absl::StatusOr<std::shared_ptr<Connection>> opened) { OnOpened(slot, std::move(opened)); },
-      [this, slot] { OnLost(slot); });
+      [this, opening](absl::StatusOr<std::shared_ptr<Connection>> opened) {
+        OnOpened(opening, std::move(opened));
+      },
+      [this, slot = opening.slot] { OnLost(slot); });
 }
 
-void Pool::OnOpened(SlotRef slot, absl::StatusOr<std::shared_ptr<Connection>> opened) {
+void Pool::OnOpened(const Actions::Opening& opening, absl::StatusOr<std::shared_ptr<Connection>> opened) {
+  const SlotRef slot = opening.slot;
   if (!opened.ok()) {
+    if (events_.Wants(EventType::kConnectionOpenFailed)) {
+      Event event = EventOf(EventType::kConnectionOpenFailed);
+      event.reason = std::string(opened.status().message());
+      events_.Emit(event);
+    }
     Decide([&](PoolState& state, Time now, Actions& actions) {
       state.OpenFailed(now, slot, opened.status(), actions);
     });
     return;
   }
   const WallTime wall = clock_.WallNow();
-  connections_.Insert(slot.index, {*std::move(opened), FormatConnectionId(slot.index, wall), clock_.Now(),
-                                   wall, std::nullopt});
+  connections_.Insert(slot.index, {.connection = *std::move(opened),
+                                   .id = FormatConnectionId(slot.index, wall),
+                                   .generation = opening.generation,
+                                   .opened = clock_.Now(),
+                                   .opened_wall = wall,
+                                   .lease = std::nullopt,
+                                   .end_next = std::nullopt});
+  Emit(EventType::kConnectionOpened, slot.index, opening.on_demand ? "on demand" : "for the minimum");
   Decide([&](PoolState& state, Time now, Actions& actions) { state.Opened(now, slot, actions); });
 }
 
@@ -181,21 +317,61 @@ void Pool::OnLost(SlotRef slot) {
   if (lease) lease_lost_(*lease);
 }
 
-void Pool::Close(SlotRef slot) {
+void Pool::Probe(SlotRef slot) {
+  Find(slot.index)->Probe([this, slot](const Connection::CleanReport& report) {
+    if (report.ok()) Emit(EventType::kConnectionValidated, slot.index);
+    Decide([&](PoolState& state, Time now, Actions& actions) {
+      state.Probed(now, slot, report.ok(), actions);
+    });
+  });
+}
+
+void Pool::Close(const Actions::Closing& closing) {
+  const SlotRef slot = closing.slot;
+  Emit(EventType::kConnectionRetired, slot.index, Describe(closing.reason));
+  Find(slot.index)
+      ->Close({.gone =
+                   [this, slot] {
+                     Emit(EventType::kConnectionClosed, slot.index);
+                     connections_.Erase(slot.index);
+                     Decide([&](PoolState& state, Time now, Actions& actions) {
+                       state.Gone(now, slot, actions);
+                     });
+                   },
+               .stuck =
+                   [this, slot] {
+                     Emit(EventType::kConnectionStuck, slot.index);
+                     const MutexLock lock(mutex_);
+                     state_.Stuck(slot);
+                   }});
+}
+
+std::shared_ptr<Connection> Pool::Find(ConnectionIndex index) {
   std::shared_ptr<Connection> connection;
-  connections_.With(slot.index, [&](const Registered& entry) { connection = entry.connection; });
-  PGLESSOR_CHECK(connection != nullptr, "only an open connection is closed");
-  connection->Close(
-      {.gone =
-           [this, slot] {
-             connections_.Erase(slot.index);
-             Decide([&](PoolState& state, Time now, Actions& actions) { state.Gone(now, slot, actions); });
-           },
-       .stuck =
-           [this, slot] {
-             const MutexLock lock(mutex_);
-             state_.Stuck(slot);
-           }});
+  connections_.With(index, [&](const Registered& entry) { connection = entry.connection; });
+  PGLESSOR_CHECK(connection != nullptr, "a connection is registered from its opening until it has gone");
+  return connection;
+}
+
+Event Pool::EventOf(EventType type) const {
+  return {.type = type, .pool = options_.name, .max = options_.max_connections};
+}
+
+void Pool::Emit(EventType type, ConnectionIndex connection, std::string reason) {
+  if (!events_.Wants(type)) return;
+  Event event = EventOf(type);
+  event.reason = std::move(reason);
+  connections_.With(connection, [&](const Registered& entry) {
+    event.connection_id = entry.id;
+    event.backend_pid = entry.connection->backend_pid();
+    event.generation = entry.generation;
+    event.age = clock_.Now() - entry.opened;
+  });
+  {
+    const MutexLock lock(mutex_);
+    event.total = state_.total();
+  }
+  events_.Emit(event);
 }
 
 }  // namespace pglessor::core

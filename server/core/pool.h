@@ -9,12 +9,14 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 
 #include "server/core/clock.h"
 #include "server/core/connection.h"
+#include "server/core/events.h"
 #include "server/core/grant.h"
 #include "server/core/ids.h"
 #include "server/core/mutex.h"
@@ -46,11 +48,17 @@ struct PoolView {
 
 class Pool {
  public:
-  // Told, with no lock held, when the backend under a lease has died.
+  // Told, with no lock held, when a lease must end because of its connection: the backend has died.
   using LeaseLost = absl::AnyInvocable<void(LeaseCounter)>;
 
-  Pool(const PoolOptions& options, const Clock& clock, Connector& connector, FencingSource& fencing,
-       LeaseLost lease_lost);
+  // What all pools of a process share; it outlives them.
+  struct Surroundings {
+    const Clock& clock;
+    const Events& events;
+  };
+
+  Pool(const PoolOptions& options, const Surroundings& surroundings, Connector& connector,
+       FencingSource& fencing, LeaseLost lease_lost);
 
   const PoolOptions& options() const { return options_; }
 
@@ -62,14 +70,25 @@ class Pool {
   //   DATABASE_UNAVAILABLE, DRAINING; FAILED_PRECONDITION DATABASE_AUTH_FAILED; CANCELLED (by Cancel).
   WaiterId Acquire(Duration wait, Waiter::Done done);
   void Cancel(WaiterId waiter);
-  // `lease` has this connection from now on; see LeaseLost.
-  void Bind(ConnectionIndex connection, LeaseCounter lease);
+  // It waits until `deadline`, if that is later. Nothing if it waits no more.
+  void Extend(WaiterId waiter, Time deadline);
+  // What one who has waited since then, and leaves the others waiting, is told.
+  absl::Status WaitedInVain(Time since);
+  // `lease` has this connection from now on; see LeaseLost. What is returned has overtaken it: the lease is
+  // to end at once, for that reason.
+  std::optional<EndReason> Bind(ConnectionIndex connection, LeaseCounter lease);
 
   // The ends of a lease; see PoolState.
   void Return(SlotRef slot, EndReason reason);
   void BeginClean(SlotRef slot, EndReason reason);
   void Cleaned(SlotRef slot, const Connection::CleanReport& report);
   void Discard(SlotRef slot, EndReason reason);
+
+  // Operators; see PoolState. The leases returned are for the caller to end, for the reason given.
+  std::vector<LeaseCounter> Reset(bool force, const std::string& reason, PoolOperation::Done done);
+  std::vector<LeaseCounter> Expire(Duration older_than, bool force, PoolOperation::Done done);
+  PoolReport WouldExpire(Duration older_than, bool force);
+  void Renew(int32_t target, PoolOperation::Done done);
 
   void Tick();
   void Drain();
@@ -87,9 +106,12 @@ class Pool {
     // Shared with the lease that has it and with statements on their way to it.
     std::shared_ptr<Connection> connection;
     std::string id;
+    uint64_t generation = 0;
     Time opened{};
     WallTime opened_wall{};
     std::optional<LeaseCounter> lease;
+    // The next lease to be bound ends for it at once: whoever was to end it came before it was bound.
+    std::optional<EndReason> end_next;
   };
 
   // Runs step(state, now, actions) under the lock, and then acts.
@@ -97,14 +119,22 @@ class Pool {
   void Decide(Step step);
   void Act(Actions actions);
   void Complete(Actions::Grant grant);
-  void Open(SlotRef slot);
-  void OnOpened(SlotRef slot, absl::StatusOr<std::shared_ptr<Connection>> opened);
+  void Open(const Actions::Opening& opening);
+  void OnOpened(const Actions::Opening& opening, absl::StatusOr<std::shared_ptr<Connection>> opened);
   void OnLost(SlotRef slot);
-  void Close(SlotRef slot);
+  void Probe(SlotRef slot);
+  void Close(const Actions::Closing& closing);
   void Unbind(ConnectionIndex connection);
+  std::shared_ptr<Connection> Find(ConnectionIndex connection);
+  // The leases that have these connections now; one that is being granted ends when it is bound.
+  std::vector<LeaseCounter> LeasesOf(const std::vector<ConnectionIndex>& connections, EndReason reason);
+  // An event of a connection, if anybody wants it.
+  void Emit(EventType type, ConnectionIndex connection, std::string reason = {});
+  Event EventOf(EventType type) const;
 
   const PoolOptions options_;
   const Clock& clock_;
+  const Events& events_;
   const Time started_;
   Connector& connector_;
   FencingSource& fencing_;

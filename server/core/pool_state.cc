@@ -35,7 +35,8 @@ WaiterId PoolState::Acquire(Time now, Duration wait, Waiter::Done done, Actions&
                      "the service is draining and grants no more leases; acquire from another replica",
                      {.reason = reason::kDraining}),
            counters_.rejected, actions);
-  } else if (queue_.empty() && !available_.empty() && !fencing_.empty()) {
+  } else if (queue_.empty() && !available_.empty() && !fencing_.empty() &&
+             Fresh(now, slots_[available_.back()])) {
     actions.grants.push_back(MakeGrant(now, std::move(waiter)));
   } else if (queue_.size() >= options_.max_waiters) {
     Refuse(std::move(waiter),
@@ -43,15 +44,22 @@ WaiterId PoolState::Acquire(Time now, Duration wait, Waiter::Done done, Actions&
                                   " callers wait for this pool, which is its limit; retry later"),
                      reason::kWaitQueueFull),
            counters_.rejected, actions);
-  } else if (!waiter.queues &&
-             (total_ >= options_.max_connections || now < open_not_before_ ||
-              static_cast<int64_t>(queue_.size()) > in(SlotState::kOpening) + in(SlotState::kCleaning))) {
+  } else if (!waiter.queues && NothingAtOnce(now)) {
     Refuse(std::move(waiter), NothingIdle(), counters_.rejected, actions);
   } else {
     queue_.Push(std::move(waiter));
-    Balance(now, actions);
+    Conclude(now, actions);
+    actions.queued = actions.grants.empty();
+    actions.saturated = actions.queued && queue_.size() == 1 && total_ == options_.max_connections;
   }
   return id;
+}
+
+bool PoolState::NothingAtOnce(Time now) const {
+  const auto waiting = static_cast<int64_t>(queue_.size());
+  // Those before it get what is idle first, once it is probed.
+  if (static_cast<int64_t>(available_.size()) + probing_ > waiting) return false;
+  return total_ >= options_.max_connections || now < open_not_before_ || waiting > Coming();
 }
 
 void PoolState::Cancel(WaiterId id, Actions& actions) {
@@ -65,38 +73,40 @@ void PoolState::Regret(Time now, Actions::Grant grant, Actions& actions) {
   PGLESSOR_CHECK(slot.state == SlotState::kInUse, "only a grant that stands is taken back");
   --counters_.granted;
   --slot.uses;
-  StartClosing(slot, actions);
+  StartClosing(slot, RetireReason::kLost, actions);
   if (draining_) {
     Refuse(std::move(grant.waiter), DrainBegan(), counters_.rejected, actions);
   } else {
     queue_.Push(std::move(grant.waiter));
   }
-  Serve(now, actions);
-  Balance(now, actions);
+  Conclude(now, actions);
 }
 
 void PoolState::Return(Time now, SlotRef ref, EndReason reason, Actions& actions) {
   Slot& slot = At(ref);
   PGLESSOR_CHECK(slot.state == SlotState::kInUse, "only what was lent comes back");
-  CountEnd(reason);
+  CountEnd(now, slot, reason);
+  slot.last_use = now;
   MakeAvailable(now, slot, actions);
+  Conclude(now, actions);
 }
 
-void PoolState::BeginClean(Time now, SlotRef ref, EndReason reason) {
+void PoolState::BeginClean(Time now, SlotRef ref, EndReason reason, Actions& actions) {
   Slot& slot = At(ref);
   PGLESSOR_CHECK(slot.state == SlotState::kInUse, "only what was lent is cleaned");
-  CountEnd(reason);
+  CountEnd(now, slot, reason);
   slot.last_use = now;
   Move(slot, SlotState::kCleaning);
+  Conclude(now, actions);
 }
 
 void PoolState::Discard(Time now, SlotRef ref, EndReason reason, Actions& actions) {
   Slot& slot = At(ref);
   PGLESSOR_CHECK(slot.state == SlotState::kInUse, "only what was lent is discarded");
-  CountEnd(reason);
+  CountEnd(now, slot, reason);
   slot.last_use = now;
-  StartClosing(slot, actions);
-  Balance(now, actions);
+  StartClosing(slot, slot.doomed.value_or(RetireReason::kDiscarded), actions);
+  Conclude(now, actions);
 }
 
 void PoolState::Opened(Time now, SlotRef ref, Actions& actions) {
@@ -106,8 +116,11 @@ void PoolState::Opened(Time now, SlotRef ref, Actions& actions) {
   failures_in_a_row_ = 0;
   open_not_before_ = Time::min();
   last_open_success_ = now;
+  slot.last_use = now;
+  slot.last_checked = now;
+  for (PoolOperation& operation : operations_) operation.report.opened += slot.doomed ? 0 : 1;
   MakeAvailable(now, slot, actions);
-  Balance(now, actions);
+  Conclude(now, actions);
 }
 
 void PoolState::OpenFailed(Time now, SlotRef ref, const absl::Status& why, Actions& actions) {
@@ -125,25 +138,55 @@ void PoolState::OpenFailed(Time now, SlotRef ref, const absl::Status& why, Actio
   }
   last_open_failure_ = now;
   last_open_error_ = why;
+  for (PoolOperation& operation : operations_) ++operation.report.failed;
   // One that does not queue had this opening, or one like it, and no other hope.
   if (auto waiter = queue_.PopLastUnqueued()) {
-    const absl::Status vain = WaitedInVain(*waiter);
+    const absl::Status vain = WaitedInVain(waiter->since, waiter->queues);
     Refuse(*std::move(waiter), vain, counters_.timed_out, actions);
   }
-  Balance(now, actions);
+  Conclude(now, actions);
 }
 
 void PoolState::Cleaned(Time now, SlotRef ref, Actions& actions) {
   Slot& slot = At(ref);
-  PGLESSOR_CHECK(slot.state == SlotState::kCleaning, "only what is being cleaned comes clean");
+  PGLESSOR_CHECK(slot.state == SlotState::kCleaning && !slot.probing, "only what is being cleaned comes clean");
+  slot.last_use = now;
+  slot.last_checked = now;
   MakeAvailable(now, slot, actions);
+  Conclude(now, actions);
 }
 
 void PoolState::Retire(Time now, SlotRef ref, Actions& actions) {
   Slot& slot = At(ref);
-  PGLESSOR_CHECK(slot.state == SlotState::kCleaning, "only what is being cleaned is given up so");
-  StartClosing(slot, actions);
-  Balance(now, actions);
+  PGLESSOR_CHECK(slot.state == SlotState::kCleaning && !slot.probing,
+                 "only what is being cleaned is given up so");
+  StartClosing(slot, RetireReason::kUnclean, actions);
+  Conclude(now, actions);
+}
+
+void PoolState::Probed(Time now, SlotRef ref, bool sound, Actions& actions) {
+  Slot& slot = At(ref);
+  PGLESSOR_CHECK(slot.probing, "only what is being probed answers a probe");
+  slot.probing = false;
+  ++counters_.validations;
+  if (!slot.doomed) {
+    --probing_;
+    for (PoolOperation& operation : operations_) {
+      if (operation.probes_awaited == 0) continue;
+      // Whoever began the probe: it is as good as one of its own.
+      --operation.probes_awaited;
+      ++operation.report.validated;
+      operation.report.replaced += sound ? 0 : 1;
+    }
+  }
+  if (sound) {
+    slot.last_checked = now;
+    MakeAvailable(now, slot, actions);
+  } else {
+    ++counters_.validation_failures;
+    StartClosing(slot, RetireReason::kInvalid, actions);
+  }
+  Conclude(now, actions);
 }
 
 void PoolState::Lost(Time now, SlotRef ref, Actions& actions) {
@@ -151,8 +194,8 @@ void PoolState::Lost(Time now, SlotRef ref, Actions& actions) {
   // In use: its lease's end discards it. Cleaning: the cleaning fails, and so it is retired.
   if (slot.state != SlotState::kAvailable) return;
   std::erase(available_, ref.position);
-  StartClosing(slot, actions);
-  Balance(now, actions);
+  StartClosing(slot, RetireReason::kLost, actions);
+  Conclude(now, actions);
 }
 
 void PoolState::Stuck(SlotRef ref) {
@@ -167,27 +210,49 @@ void PoolState::Gone(Time now, SlotRef ref, Actions& actions) {
                  "only what was being closed can be gone");
   Free(slot);
   ++counters_.connections_closed;
-  Balance(now, actions);
+  Conclude(now, actions);
 }
 
 void PoolState::AddFencingBlock(Time now, FencingSource::Block block, Actions& actions) {
   fencing_.Add(block);
-  Serve(now, actions);
-  Balance(now, actions);
+  Conclude(now, actions);
 }
 
 void PoolState::Tick(Time now, Actions& actions) {
   while (auto waiter = queue_.PopExpired(now)) {
-    const absl::Status vain = WaitedInVain(*waiter);
+    const absl::Status vain = WaitedInVain(waiter->since, waiter->queues);
     Refuse(*std::move(waiter), vain, counters_.timed_out, actions);
   }
-  Balance(now, actions);
+  if (now >= next_housekeeping_) KeepHouse(now, actions);
+  Conclude(now, actions);
+}
+
+void PoolState::KeepHouse(Time now, Actions& actions) {
+  next_housekeeping_ = SaturatingAdd(now, kHousekeepingPeriod);
+  // The longest idle first.
+  for (const uint32_t position : std::exchange(available_, {})) {
+    Slot& slot = slots_[position];
+    const Duration none = Duration::zero();
+    if (now >= slot.retire_at) {
+      StartClosing(slot, RetireReason::kLifetime, actions);
+    } else if (options_.idle_timeout > none && now - slot.last_use >= options_.idle_timeout &&
+               Lasting() > Wanted()) {
+      StartClosing(slot, RetireReason::kIdle, actions);
+    } else if (options_.keepalive > none && now - slot.last_checked >= options_.keepalive) {
+      StartProbe(slot, actions);
+    } else {
+      available_.push_back(position);
+    }
+  }
 }
 
 void PoolState::Drain(Actions& actions) {
   draining_ = true;
   while (!queue_.empty()) {
     Refuse(queue_.PopFront(), DrainBegan(), counters_.rejected, actions);
+  }
+  for (PoolOperation& operation : std::exchange(operations_, {})) {
+    actions.finished.push_back({std::move(operation), DrainBegan()});
   }
 }
 
@@ -198,7 +263,7 @@ void PoolState::CloseAll(Time now, Actions& actions) {
     Slot& slot = slots_[available_.back()];
     available_.pop_back();
     slot.last_use = now;
-    StartClosing(slot, actions);
+    StartClosing(slot, RetireReason::kShuttingDown, actions);
   }
 }
 
@@ -208,34 +273,72 @@ PoolSnapshot PoolState::Snapshot(Time now) const {
   snapshot.total = total_;
   snapshot.waiting = static_cast<int32_t>(queue_.size());
   snapshot.oldest_wait = queue_.empty() ? Duration::zero() : now - queue_.oldest();
+  snapshot.generation = generation_;
   snapshot.counters = counters_;
+  snapshot.wait = waits_.Summary(now);
+  snapshot.hold = holds_.Summary(now);
   for (const Slot& slot : slots_) {
     if (!slot.taken) continue;
-    snapshot.slots.push_back({slot.index, slot.state, slot.last_use, slot.uses});
+    snapshot.slots.push_back({slot.index, slot.state, slot.last_use, slot.uses, slot.generation});
   }
   std::sort(snapshot.slots.begin(), snapshot.slots.end(),
             [](const auto& a, const auto& b) { return a.index < b.index; });
   return snapshot;
 }
 
+bool PoolState::Fresh(Time now, const Slot& slot) const {
+  return now < slot.retire_at && now - slot.last_checked <= options_.validate_after;
+}
+
 void PoolState::Serve(Time now, Actions& actions) {
   while (!queue_.empty() && !available_.empty() && !fencing_.empty()) {
-    actions.grants.push_back(MakeGrant(now, queue_.PopFront()));
+    Slot& slot = slots_[available_.back()];
+    if (Fresh(now, slot)) {
+      actions.grants.push_back(MakeGrant(now, queue_.PopFront()));
+      continue;
+    }
+    if (now >= slot.retire_at) {
+      available_.pop_back();
+      StartClosing(slot, RetireReason::kLifetime, actions);
+      continue;
+    }
+    if (static_cast<size_t>(probing_) >= queue_.size()) return;
+    available_.pop_back();
+    StartProbe(slot, actions);
   }
+}
+
+int32_t PoolState::Coming() const {
+  const auto sound = [&](SlotState state) { return in(state) - doomed_in_[static_cast<size_t>(state)]; };
+  return sound(SlotState::kOpening) + sound(SlotState::kCleaning);
+}
+
+int32_t PoolState::Lasting() const {
+  return in(SlotState::kAvailable) + in(SlotState::kInUse) + Coming();
+}
+
+int32_t PoolState::Wanted() const {
+  int32_t wanted = options_.min_connections;
+  for (const PoolOperation& operation : operations_) wanted = std::max(wanted, operation.target);
+  return wanted;
+}
+
+void PoolState::Conclude(Time now, Actions& actions) {
+  Serve(now, actions);
+  Balance(now, actions);
+  if (!operations_.empty()) FinishOperations(now, actions);
 }
 
 void PoolState::Balance(Time now, Actions& actions) {
   if (fencing_.ShouldAsk()) actions.take_fencing_block = true;
   if (draining_ || now < open_not_before_) return;
   while (total_ < options_.max_connections && in(SlotState::kOpening) < options_.max_concurrent_opens) {
-    const int32_t lasting = total_ - in(SlotState::kRetiring)-in(SlotState::kStuck);
-    // What is being cleaned serves a waiter long before a new connection could.
-    const int64_t coming = in(SlotState::kOpening) + in(SlotState::kCleaning);
-    const bool for_minimum = lasting < options_.min_connections;
-    // A waiter beside an idle connection waits for a fencing block, which no opening brings.
-    const bool for_waiters = available_.empty() && static_cast<int64_t>(queue_.size()) > coming;
+    const bool for_minimum = Lasting() < Wanted();
+    // A waiter beside an idle connection waits for its probe, or for a fencing block, which no opening
+    // brings. What is being cleaned serves a waiter long before a new connection could.
+    const bool for_waiters = available_.empty() && static_cast<int64_t>(queue_.size()) > Coming();
     if (!for_minimum && !for_waiters) return;
-    actions.opens.push_back(Reserve(now));
+    actions.opens.push_back({Reserve(now), generation_, !for_minimum});
   }
 }
 
@@ -247,6 +350,7 @@ Actions::Grant PoolState::MakeGrant(Time now, Waiter waiter) {
   ++slot.uses;
   ++counters_.granted;
   const SlotGrant granted{RefOf(slot), fencing_.Next(), now, now - waiter.since};
+  waits_.Record(now, granted.waited);
   return {granted, std::move(waiter)};
 }
 
@@ -255,8 +359,8 @@ void PoolState::Refuse(Waiter waiter, absl::Status why, int64_t& counter, Action
   actions.refusals.push_back({std::move(why), std::move(waiter)});
 }
 
-absl::Status PoolState::WaitedInVain(const Waiter& waiter) const {
-  const bool nothing_opened = last_open_failure_ >= waiter.since && last_open_success_ < last_open_failure_;
+absl::Status PoolState::WaitedInVain(Time since, bool queues) const {
+  const bool nothing_opened = last_open_failure_ >= since && last_open_success_ < last_open_failure_;
   if (nothing_opened && !absl::IsResourceExhausted(last_open_error_)) {
     if (absl::IsFailedPrecondition(last_open_error_)) return last_open_error_;
     return MakeError(
@@ -266,7 +370,7 @@ absl::Status PoolState::WaitedInVain(const Waiter& waiter) const {
          .retry_after =
              std::max<Duration>(options_.first_open_backoff, open_not_before_ - last_open_failure_)});
   }
-  if (!waiter.queues) return NothingIdle();
+  if (!queues) return NothingIdle();
   return Exhausted(
       "all of the pool's connections stayed in use for the whole wait; retry, wait longer, or "
       "raise max_connections",
@@ -303,8 +407,22 @@ SlotRef PoolState::RefOf(const Slot& slot) const {
 
 void PoolState::Move(Slot& slot, SlotState to) {
   --in_[static_cast<size_t>(slot.state)];
-  slot.state = to;
   ++in_[static_cast<size_t>(to)];
+  if (slot.doomed) {
+    --doomed_in_[static_cast<size_t>(slot.state)];
+    ++doomed_in_[static_cast<size_t>(to)];
+  }
+  slot.state = to;
+}
+
+void PoolState::Doom(Slot& slot, RetireReason reason) {
+  if (slot.doomed) return;
+  slot.doomed = reason;
+  if (slot.probing) {
+    --probing_;
+    for (PoolOperation& operation : operations_) operation.probes_awaited -= operation.probes_awaited > 0;
+  }
+  ++doomed_in_[static_cast<size_t>(slot.state)];
 }
 
 SlotRef PoolState::Reserve(Time now) {
@@ -317,7 +435,17 @@ SlotRef PoolState::Reserve(Time now) {
     free_positions_.pop_back();
   }
   Slot& slot = slots_[position];
-  slot = {true, ConnectionIndex{++last_index_.value}, SlotState::kOpening, now, 0};
+  slot = {};
+  slot.taken = true;
+  slot.index = ConnectionIndex{++last_index_.value};
+  slot.generation = generation_;
+  slot.opened = now;
+  slot.last_use = now;
+  // The golden ratio spreads neighbours evenly, and the same run gives the same times.
+  const Duration early = options_.max_lifetime / 10'000 * ((slot.index.value * 618) % 1'000);
+  slot.retire_at = options_.max_lifetime > Duration::zero()
+                       ? SaturatingAdd(now, options_.max_lifetime - early)
+                       : Time::max();
   ++in_[static_cast<size_t>(SlotState::kOpening)];
   ++total_;
   PGLESSOR_CHECK(total_ <= options_.max_connections, "the maximum is exact");
@@ -326,27 +454,45 @@ SlotRef PoolState::Reserve(Time now) {
 
 void PoolState::Free(Slot& slot) {
   --in_[static_cast<size_t>(slot.state)];
+  if (slot.doomed) --doomed_in_[static_cast<size_t>(slot.state)];
   --total_;
   slot.taken = false;
   free_positions_.push_back(RefOf(slot).position);
 }
 
 void PoolState::MakeAvailable(Time now, Slot& slot, Actions& actions) {
-  slot.last_use = now;
-  if (closing_) {
-    StartClosing(slot, actions);
+  if (closing_ || slot.doomed || now >= slot.retire_at) {
+    const RetireReason reason = closing_ ? RetireReason::kShuttingDown : RetireReason::kLifetime;
+    StartClosing(slot, slot.doomed.value_or(reason), actions);
     return;
   }
   Move(slot, SlotState::kAvailable);
-  available_.push_back(RefOf(slot).position);
-  Serve(now, actions);
+  // At the end, unless it comes back from a probe.
+  auto place = available_.end();
+  while (place != available_.begin() && slots_[*(place - 1)].last_use > slot.last_use) --place;
+  available_.insert(place, RefOf(slot).position);
 }
 
-void PoolState::StartClosing(Slot& slot, Actions& actions) {
+void PoolState::StartProbe(Slot& slot, Actions& actions) {
+  Move(slot, SlotState::kCleaning);
+  slot.probing = true;
+  ++probing_;
+  actions.probes.push_back(RefOf(slot));
+}
+
+void PoolState::StartClosing(Slot& slot, RetireReason reason, Actions& actions) {
   Move(slot, SlotState::kRetiring);
-  actions.closes.push_back(RefOf(slot));
+  actions.closes.push_back({RefOf(slot), reason});
 }
 
-void PoolState::CountEnd(EndReason reason) { ++counters_.ended[static_cast<size_t>(reason)]; }
+void PoolState::CountEnd(Time now, const Slot& slot, EndReason reason) {
+  ++counters_.ended[static_cast<size_t>(reason)];
+  holds_.Record(now, now - slot.last_use);
+  for (PoolOperation& operation : operations_) {
+    // Of the leases it was to end, those that did not end by themselves before.
+    const EndReason its = operation.Resets() ? EndReason::kPoolReset : EndReason::kRevoked;
+    if (std::erase(operation.leased, slot.index) > 0 && reason == its) ++operation.report.leases_ended;
+  }
+}
 
 }  // namespace pglessor::core

@@ -5,11 +5,12 @@
 //
 //             Opened            Acquire               BeginClean
 //   kOpening ───────► kAvailable ──────► kInUse ──────────────────► kCleaning
-//      │ OpenFailed      │  ▲ ▲            │ │ Return (ran nothing)     │ │
-//      ▼                 │  │ └────────────┼─┘                          │ │
-//    (free)         Lost │  └──────────────┼────────────────────────────┘ │ Cleaned
-//                        ▼        Discard  ▼            Retire            │
-//      Gone          kRetiring ◄───────────┴──────────────────────────────┘
+//      │ OpenFailed    │  │ ▲ ▲            │ │ Return (ran nothing)    │ │
+//      ▼               │  │ │ └────────────┼─┘                         │ │
+//    (free)       Lost,│  │ └──────────────┼───────────────────────────┘ │ Cleaned, Probed (sound)
+//               too old│  └────────────────┼──► kCleaning (while it is probed)
+//                      ▼         Discard   ▼           Retire             │
+//      Gone          kRetiring ◄───────────┴──────────────────────────────┘ Probed (dead)
 //    (free) ◄──────────  │ ▲
 //      ▲            Stuck▼ │
 //      └─────────────  kStuck
@@ -22,11 +23,14 @@
 //   4. Nobody overtakes: what becomes available goes to the front of the queue, and a newcomer is granted
 //      at once only while the queue is empty.
 //   5. Fencing tokens rise with every grant.
+//   6. A doomed slot (of an old generation, or picked out by an operator) is never available: it closes when
+//      it comes back. What is too old, or was not heard of for validate_after, is never granted.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "absl/container/inlined_vector.h"
@@ -36,6 +40,8 @@
 #include "server/core/fencing_tokens.h"
 #include "server/core/lease.h"
 #include "server/core/options.h"
+#include "server/core/pool_operation.h"
+#include "server/core/recent_durations.h"
 #include "server/core/wait_queue.h"
 
 namespace pglessor::core {
@@ -43,6 +49,19 @@ namespace pglessor::core {
 enum class SlotState { kOpening, kAvailable, kInUse, kCleaning, kRetiring, kStuck };
 inline constexpr size_t kSlotStates = 6;
 inline constexpr size_t kEndReasons = 7;
+
+// Why a connection is taken out of use.
+enum class RetireReason {
+  kLost,          // its backend died
+  kDiscarded,     // its holder, or the way its lease ended, wants it gone
+  kUnclean,       // it did not come clean
+  kInvalid,       // it did not answer a probe
+  kLifetime,      // it is max_lifetime old
+  kIdle,          // nobody needed it for idle_timeout
+  kReset,         // it is of an old generation
+  kExpired,       // an operator picked it out by its age
+  kShuttingDown,  // the pool closes
+};
 
 struct PoolCounters {
   int64_t acquires_requested = 0;
@@ -54,6 +73,8 @@ struct PoolCounters {
   int64_t connections_opened = 0;
   int64_t connections_closed = 0;
   int64_t opens_failed = 0;
+  int64_t validations = 0;
+  int64_t validation_failures = 0;
 };
 
 // What one look under the pool's lock shows.
@@ -63,13 +84,17 @@ struct PoolSnapshot {
     SlotState state = SlotState::kOpening;
     Time last_use{};
     int64_t uses = 0;
+    uint64_t generation = 0;
   };
 
   std::array<int32_t, kSlotStates> slots_in{};  // by SlotState
   int32_t total = 0;
   int32_t waiting = 0;
   Duration oldest_wait{};
+  uint64_t generation = 0;
   PoolCounters counters;
+  DurationSummary wait;
+  DurationSummary hold;
   std::vector<Slot> slots;  // by index, so oldest first
 
   int32_t in(SlotState state) const { return slots_in[static_cast<size_t>(state)]; }
@@ -85,12 +110,29 @@ struct Actions {
     absl::Status why;
     Waiter waiter;
   };
+  struct Opening {
+    SlotRef slot;
+    uint64_t generation = 0;
+    bool on_demand = false;  // for a waiter, above the minimum
+  };
+  struct Closing {
+    SlotRef slot;
+    RetireReason reason = RetireReason::kLost;
+  };
+  struct Finished {
+    PoolOperation operation;
+    absl::Status status;  // if OK, its report is the answer
+  };
 
   absl::InlinedVector<Grant, 1> grants;
   absl::InlinedVector<Refusal, 1> refusals;
-  absl::InlinedVector<SlotRef, 1> opens;
-  absl::InlinedVector<SlotRef, 1> closes;
+  absl::InlinedVector<Opening, 1> opens;
+  absl::InlinedVector<SlotRef, 1> probes;
+  absl::InlinedVector<Closing, 1> closes;
+  absl::InlinedVector<Finished, 1> finished;
   bool take_fencing_block = false;
+  bool queued = false;     // somebody joined the queue,
+  bool saturated = false;  // and is the first there, with no room to open
 };
 
 class PoolState {
@@ -102,12 +144,16 @@ class PoolState {
   WaiterId Acquire(Time now, Duration wait, Waiter::Done done, Actions& actions);
   // The caller has gone. Nothing if it was served or refused before.
   void Cancel(WaiterId id, Actions& actions);
+  // See WaitQueue.
+  void Extend(WaiterId id, Time deadline) { queue_.Extend(id, deadline); }
+  // What one who has waited since then in vain is told.
+  absl::Status WaitedInVain(Time since, bool queues) const;
   // The granted connection turned out to be dead: takes the grant back, and the waiter its old place.
   void Regret(Time now, Actions::Grant grant, Actions& actions);
 
   // --- leases that end ---
   void Return(Time now, SlotRef ref, EndReason reason, Actions& actions);  // nothing ran: lend again
-  void BeginClean(Time now, SlotRef ref, EndReason reason);
+  void BeginClean(Time now, SlotRef ref, EndReason reason, Actions& actions);
   void Discard(Time now, SlotRef ref, EndReason reason, Actions& actions);  // close, do not lend again
 
   // --- connections ---
@@ -115,19 +161,32 @@ class PoolState {
   void OpenFailed(Time now, SlotRef ref, const absl::Status& why, Actions& actions);
   void Cleaned(Time now, SlotRef ref, Actions& actions);
   void Retire(Time now, SlotRef ref, Actions& actions);  // it did not come clean
-  void Lost(Time now, SlotRef ref, Actions& actions);    // its backend died; a holder's lease is ended apart
+  void Probed(Time now, SlotRef ref, bool sound, Actions& actions);
+  void Lost(Time now, SlotRef ref, Actions& actions);  // its backend died; a holder's lease is ended apart
   void Stuck(SlotRef ref);
   void Gone(Time now, SlotRef ref, Actions& actions);
   void AddFencingBlock(Time now, FencingSource::Block block, Actions& actions);
 
+  // --- operators; each joins one like it that is under way, and `done` comes when it is done ---
+  // Raises the generation. With `force`, the leases of the connections returned are to be ended.
+  std::vector<ConnectionIndex> Reset(Time now, bool force, PoolOperation::Done done, Actions& actions);
+  // Retires what is older; with `force`, as above.
+  std::vector<ConnectionIndex> Expire(Time now, Duration older_than, bool force, PoolOperation::Done done,
+                                      Actions& actions);
+  // The report that Expire would begin with. Changes nothing.
+  PoolReport WouldExpire(Time now, Duration older_than, bool force) const;
+  // Probes what is idle, and opens up to `target`, at most max_connections.
+  void Renew(Time now, int32_t target, PoolOperation::Done done, Actions& actions);
+
   // --- the pool ---
-  // Waiters whose time is over leave; what should be open is opened.
+  // Waiters whose time is over leave; what should be open is opened, what should not be is closed.
   void Tick(Time now, Actions& actions);
   // From now on every acquire is refused, those that wait first of all.
   void Drain(Actions& actions);
   // Requires: draining. Closes what is idle now, and everything else as it comes back.
   void CloseAll(Time now, Actions& actions);
 
+  uint64_t generation() const { return generation_; }
   int32_t total() const { return total_; }
   int32_t in(SlotState state) const { return in_[static_cast<size_t>(state)]; }
   PoolSnapshot Snapshot(Time now) const;
@@ -137,18 +196,27 @@ class PoolState {
     bool taken = false;
     ConnectionIndex index;
     SlotState state = SlotState::kOpening;
-    Time last_use{};
+    uint64_t generation = 0;
     int64_t uses = 0;
+    Time opened{};        // when its opening began
+    Time retire_at{};     // it has lived long enough
+    Time last_use{};      // lent, or given back
+    Time last_checked{};  // when it last answered
+    bool probing = false;
+    std::optional<RetireReason> doomed;  // closes when it comes back
   };
 
-  // The two loops that everything above ends in: who can be served is served; what should be open and
-  // is not, and may be, is opened.
+  // What every call that changed something ends in: what is available goes to those that wait; what should be
+  // open and is not, and may be, is opened; operations that are done are answered.
+  void Conclude(Time now, Actions& actions);
   void Serve(Time now, Actions& actions);
   void Balance(Time now, Actions& actions);
+  bool Fresh(Time now, const Slot& slot) const;
+  // Nothing idle, nothing that can be opened at once for one that does not queue.
+  bool NothingAtOnce(Time now) const;
 
   Actions::Grant MakeGrant(Time now, Waiter waiter);
   void Refuse(Waiter waiter, absl::Status why, int64_t& counter, Actions& actions);
-  absl::Status WaitedInVain(const Waiter& waiter) const;
   absl::Status NothingIdle() const;
   absl::Status Exhausted(absl::string_view message, const char* reason) const;
 
@@ -158,8 +226,24 @@ class PoolState {
   SlotRef Reserve(Time now);
   void Free(Slot& slot);
   void MakeAvailable(Time now, Slot& slot, Actions& actions);
-  void StartClosing(Slot& slot, Actions& actions);
-  void CountEnd(EndReason reason);
+  void StartProbe(Slot& slot, Actions& actions);
+  void StartClosing(Slot& slot, RetireReason reason, Actions& actions);
+  void Doom(Slot& slot, RetireReason reason);
+  void CountEnd(Time now, const Slot& slot, EndReason reason);
+  void KeepHouse(Time now, Actions& actions);
+
+  // Slots that will be available if all goes well, or are lent: what counts toward the minimum.
+  int32_t Lasting() const;
+  // Slots on their way to being available.
+  int32_t Coming() const;
+  int32_t Wanted() const;
+
+  bool Join(PoolOperation::Kind kind, int64_t argument, PoolOperation::Done& done);
+  PoolOperation& Begin(Time now, PoolOperation::Kind kind, int64_t argument, int32_t target,
+                       PoolOperation::Done done);
+  bool IsDone(const PoolOperation& operation) const;
+  void FinishOperations(Time now, Actions& actions);
+  absl::Status ResetLate() const;
 
   const PoolOptions options_;
 
@@ -167,12 +251,17 @@ class PoolState {
   std::vector<uint32_t> free_positions_;  // of slots_ that are not taken
   std::vector<uint32_t> available_;       // positions; the most recently used last
   std::array<int32_t, kSlotStates> in_{};
+  std::array<int32_t, kSlotStates> doomed_in_{};  // of in_, those that are doomed
+  int32_t probing_ = 0;                           // of those in kCleaning, and not doomed
   int32_t total_ = 0;
   ConnectionIndex last_index_;
+  uint64_t generation_ = 1;
 
   WaitQueue queue_;
   WaiterId last_waiter_;
   FencingTokens fencing_;
+  std::vector<PoolOperation> operations_;  // under way; at most one of a kind and argument
+  Time next_housekeeping_ = Time::min();
   bool draining_ = false;
   bool closing_ = false;
 
@@ -184,6 +273,8 @@ class PoolState {
   absl::Status last_open_error_;
 
   PoolCounters counters_;
+  RecentDurations waits_;
+  RecentDurations holds_;
 };
 
 }  // namespace pglessor::core

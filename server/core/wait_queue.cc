@@ -23,6 +23,14 @@ std::optional<Waiter> WaitQueue::Remove(WaiterId id) {
   return Take(entry);
 }
 
+void WaitQueue::Extend(WaiterId id, Time deadline) {
+  const auto entry = waiters_.find(id);
+  if (entry == waiters_.end() || entry->second.deadline >= deadline) return;
+  deadlines_.erase({entry->second.deadline, id});
+  entry->second.deadline = deadline;
+  deadlines_.emplace(deadline, id);
+}
+
 std::optional<Waiter> WaitQueue::PopExpired(Time now) {
   if (deadlines_.empty() || deadlines_.begin()->first > now) return std::nullopt;
   return Remove(deadlines_.begin()->second);

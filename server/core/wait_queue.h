@@ -44,6 +44,8 @@ class WaitQueue {
   // Requires: not empty.
   Waiter PopFront();
   std::optional<Waiter> Remove(WaiterId id);
+  // It waits until `deadline`, if that is later than what it had. Nothing if it has left.
+  void Extend(WaiterId id, Time deadline);
   // One whose deadline is `now` or before, the most overdue first.
   std::optional<Waiter> PopExpired(Time now);
   // The youngest of those that do not queue.

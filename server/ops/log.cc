@@ -68,7 +68,7 @@ std::string FormatLogLine(LogFormat format, absl::string_view time, LogLevel lev
 }
 
 void Log::Write(LogLevel level, absl::string_view message, Fields fields) const {
-  if (level < least_) return;
+  if (!Writes(level)) return;
   const std::string time = absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", absl::Now(), absl::UTCTimeZone());
   const std::string line = FormatLogLine(format_, time, level, message, fields) + "\n";
   // One write, so that lines of several threads do not mix. If stderr is gone there is nobody to tell.

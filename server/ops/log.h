@@ -3,11 +3,11 @@
 // Never put a secret in one: not a token, a password, a DSN, or a statement's parameters.
 #pragma once
 
-#include <initializer_list>
 #include <string>
 #include <utility>
 
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 
 namespace pglessor::ops {
 
@@ -17,13 +17,15 @@ enum class LogFormat { kText, kJson };
 // Threads: any; a line is written whole.
 class Log {
  public:
-  using Fields = std::initializer_list<std::pair<absl::string_view, absl::string_view>>;
+  using Field = std::pair<absl::string_view, absl::string_view>;
+  using Fields = absl::Span<const Field>;
 
   Log(LogLevel least, LogFormat format) : least_(least), format_(format) {}
 
-  void Debug(absl::string_view message, Fields fields = {}) const {
-    Write(LogLevel::kDebug, message, fields);
-  }
+  // Whether a line of this level is written at all.
+  bool Writes(LogLevel level) const { return level >= least_; }
+  void Write(LogLevel level, absl::string_view message, Fields fields) const;
+
   void Info(absl::string_view message, Fields fields = {}) const { Write(LogLevel::kInfo, message, fields); }
   void Warning(absl::string_view message, Fields fields = {}) const {
     Write(LogLevel::kWarning, message, fields);
@@ -33,8 +35,6 @@ class Log {
   }
 
  private:
-  void Write(LogLevel level, absl::string_view message, Fields fields) const;
-
   const LogLevel least_;
   const LogFormat format_;
 };

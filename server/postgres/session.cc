@@ -21,6 +21,7 @@ using std::chrono::milliseconds;
 constexpr core::Duration kCancelPeriod = milliseconds(500);  // a living lease's cancel is repeated
 constexpr core::Duration kQuietTimeout = milliseconds(500);  // an ended one's is given up
 constexpr core::Duration kCleanTimeout = milliseconds(500);
+constexpr core::Duration kProbeTimeout = milliseconds(500);
 constexpr core::Duration kStuckTimeout = milliseconds(500);
 constexpr size_t kMaxNotices = 100;
 constexpr Oid kByteaOid = 17;
@@ -208,9 +209,32 @@ void Session::CleanUp() {
   }
 }
 
+void Session::Probe(absl::AnyInvocable<void(CleanReport)> probed) {
+  loop_.Post([self = shared_from_this(), probed = std::move(probed)]() mutable {
+    if (self->lost_) {
+      probed(absl::UnavailableError("the connection is lost"));
+      return;
+    }
+    self->cleaned_ = std::move(probed);
+    self->step_ = Step::kProbe;
+    self->clean_timer_ = self->loop_.RunAfter(kProbeTimeout, [self] {
+      self->clean_timer_.reset();
+      self->FinishClean(absl::DeadlineExceededError("no answer to a probe"));
+    });
+    // The empty query: it goes all the way to the backend and does nothing there.
+    const absl::Status sent = self->backend_->SendSimple("");
+    if (!sent.ok()) self->FinishClean(sent);
+  });
+}
+
 void Session::CleanNext() {
   if (step_ == Step::kGivenUp || backend_ == nullptr) return;
   if (backend_->busy() || cancels_in_flight_ > 0 || cleaned_ == nullptr) return;
+  if (step_ == Step::kProbe) {
+    step_ = Step::kStatement;
+    FinishClean(cleaning_error_);
+    return;
+  }
   if (cancel_outcome_unknown_) {
     FinishClean(absl::UnavailableError("a cancel may still be under way to this connection"));
     return;
@@ -245,12 +269,12 @@ void Session::Verify() {
   }
 }
 
-void Session::FinishClean(const absl::Status& outcome) {
+void Session::FinishClean(absl::Status outcome) {
   if (clean_timer_) loop_.Cancel(*clean_timer_);
   clean_timer_.reset();
   cleaning_error_ = absl::OkStatus();
   if (!outcome.ok()) step_ = Step::kGivenUp;
-  if (cleaned_ != nullptr) std::exchange(cleaned_, nullptr)(outcome);
+  if (cleaned_ != nullptr) std::exchange(cleaned_, nullptr)(std::move(outcome));
 }
 
 void Session::Close(CloseCallbacks callbacks) {
@@ -355,8 +379,11 @@ void Session::OnStatementResult(const PGresult& result) {
 void Session::OnResult(const PGresult& result) {
   if (running_ && step_ == Step::kStatement) {
     OnStatementResult(result);
-  } else if ((step_ == Step::kRollback || step_ == Step::kDiscard) &&
-             PQresultStatus(&result) != PGRES_COMMAND_OK) {
+    return;
+  }
+  const bool cleaning = step_ == Step::kRollback || step_ == Step::kDiscard;
+  const ExecStatusType expected = step_ == Step::kProbe ? PGRES_EMPTY_QUERY : PGRES_COMMAND_OK;
+  if ((cleaning || step_ == Step::kProbe) && PQresultStatus(&result) != expected) {
     cleaning_error_ = SqlError(result, /*timed_out=*/false);
   }
 }
@@ -387,7 +414,7 @@ void Session::OnLost(const absl::Status&) {
   if (on_lost_ != nullptr) std::exchange(on_lost_, nullptr)();
   if (running_) FinishStatement(core::StatementEnd::How::kConnectionLost);
   if (cleaned_ != nullptr)
-    FinishClean(absl::UnavailableError("the connection was lost while it was cleaned"));
+    FinishClean(absl::UnavailableError("the connection was lost while it was cleaned or probed"));
 }
 
 }  // namespace pglessor::postgres

@@ -64,11 +64,12 @@ class Session : public core::Connection,
   void Clean(core::LeaseCounter lease, absl::AnyInvocable<void(FenceReport)> fenced,
              absl::AnyInvocable<void(CleanReport)> cleaned) override;
   void Fence(core::LeaseCounter lease, absl::AnyInvocable<void(FenceReport)> fenced) override;
+  void Probe(absl::AnyInvocable<void(CleanReport)> probed) override;
   void Close(CloseCallbacks callbacks) override;
 
  private:
   // What the backend does when it is not idle.
-  enum class Step { kStatement, kUnlisten, kAwaitQuiet, kRollback, kDiscard, kGivenUp };
+  enum class Step { kStatement, kUnlisten, kAwaitQuiet, kRollback, kDiscard, kProbe, kGivenUp };
 
   static constexpr std::array<const char*, 6> kReported = {
       "client_encoding",       "DateStyle", "IntervalStyle", "TimeZone", "standard_conforming_strings",
@@ -87,7 +88,7 @@ class Session : public core::Connection,
   void CleanUp();
   void CleanNext();
   void Verify();
-  void FinishClean(const absl::Status& outcome);
+  void FinishClean(absl::Status outcome);
   Reported ReportedNow() const;
 
   void TellColumns(const PGresult& result);
@@ -114,7 +115,7 @@ class Session : public core::Connection,
   int cancels_in_flight_ = 0;
   bool cancel_outcome_unknown_ = false;
   bool half_sent_ = false;  // the old holder's statement stopped in the middle of a message
-  absl::AnyInvocable<void(CleanReport)> cleaned_;
+  absl::AnyInvocable<void(CleanReport)> cleaned_;  // or probed
   absl::Status cleaning_error_;
   std::optional<executor::EventLoop::TimerId> clean_timer_;
   std::vector<core::Field> row_;       // one row's fields, kept to be used again

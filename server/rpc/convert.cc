@@ -112,6 +112,20 @@ v1::ConnectionState EnumOf(core::SlotState state) {
   PGLESSOR_CHECK(false, "every slot state has a proto value");
 }
 
+absl::Status PoolNotNamed(const char* field) {
+  return FieldInvalid(field, "expected a pool's name: an operator names what is touched");
+}
+
+v1::Latency LatencyOf(const core::DurationSummary& summary) {
+  v1::Latency proto;
+  proto.set_count(summary.count);
+  *proto.mutable_p50() = ToProto(summary.p50);
+  *proto.mutable_p90() = ToProto(summary.p90);
+  *proto.mutable_p99() = ToProto(summary.p99);
+  *proto.mutable_max() = ToProto(summary.max);
+  return proto;
+}
+
 void SetCounters(const core::PoolCounters& from, v1::Counters& to) {
   const auto ended = [&](core::EndReason reason) { return from.ended[static_cast<size_t>(reason)]; };
   to.set_acquires_requested(from.acquires_requested);
@@ -129,6 +143,8 @@ void SetCounters(const core::PoolCounters& from, v1::Counters& to) {
   to.set_connections_opened(from.connections_opened);
   to.set_connections_closed(from.connections_closed);
   to.set_opens_failed(from.opens_failed);
+  to.set_validations(from.validations);
+  to.set_validation_failures(from.validation_failures);
 }
 
 void SetConnection(const core::PoolView& pool, const core::PoolView::Row& from, const core::Lessor& lessor,
@@ -137,6 +153,7 @@ void SetConnection(const core::PoolView& pool, const core::PoolView::Row& from, 
   to.set_state(EnumOf(from.slot.state));
   to.set_in_use(from.slot.state == core::SlotState::kInUse);
   to.set_uses(from.slot.uses);
+  to.set_generation(from.slot.generation);
   if (from.id.empty()) return;  // it is being opened
   *to.mutable_create_time() = ToProto(from.opened_wall);
   *to.mutable_age() = ToProto(pool.now - from.opened);
@@ -228,8 +245,8 @@ absl::StatusOr<core::AcquireRequest> FromProto(const v1::AcquireRequest& request
   if (!request.request_id().empty() && !IsUuid(request.request_id())) {
     return FieldInvalid("request_id", "expected a UUID, such as 7f1c0e52-9f0a-4b1e-8b53-2f4a4c1de001");
   }
-  // To take it and not to join retries would be to promise what is not kept.
-  if (!request.request_id().empty()) return NotBuiltYet("Acquire.request_id");
+  // A UUID is the same in either case.
+  acquire.request_id = absl::AsciiStrToLower(request.request_id());
   return acquire;
 }
 
@@ -248,6 +265,92 @@ absl::StatusOr<core::Disposition> FromProto(v1::Disposition disposition) {
 absl::Status CheckReason(const std::string& reason) {
   if (reason.size() <= kMaxReason) return absl::OkStatus();
   return FieldInvalid("reason", absl::StrCat("expected at most ", kMaxReason, " bytes, got ", reason.size()));
+}
+
+absl::Status CheckRenewPool(const v1::RenewPool& request) {
+  if (request.pool().empty()) return PoolNotNamed("pool.pool");
+  if (request.target() < 0) {
+    return FieldInvalid("pool.target", "expected a number of connections, or 0 for the maximum");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<core::LeaseFilter> FromProto(const v1::ExpireLeases& request) {
+  core::LeaseFilter filter{request.pool(), request.tenant(), {}, {}};
+  filter.tags.insert(request.tags().begin(), request.tags().end());
+  if (request.has_held_longer_than()) {
+    const absl::StatusOr<core::Duration> held =
+        FromProto(request.held_longer_than(), "leases.held_longer_than");
+    if (!held.ok()) return held.status();
+    filter.held_longer_than = *held;
+  }
+  if (filter.pool.empty() && filter.tenant.empty() && filter.tags.empty() && !filter.held_longer_than) {
+    return FieldInvalid("leases", "expected at least one filter: pool, tenant, tags or held_longer_than");
+  }
+  return filter;
+}
+
+absl::StatusOr<core::Lessor::OldConnections> FromProto(const v1::ExpireConnections& request) {
+  if (request.pool().empty()) return PoolNotNamed("connections.pool");
+  core::Lessor::OldConnections which{request.pool(), {}, request.include_leased()};
+  if (request.has_older_than()) {
+    const absl::StatusOr<core::Duration> age = FromProto(request.older_than(), "connections.older_than");
+    if (!age.ok()) return age.status();
+    which.older_than = *age;
+  }
+  return which;
+}
+
+absl::StatusOr<bool> ForceFromProto(const v1::ResetRequest& request) {
+  if (request.pool().empty()) return PoolNotNamed("pool");
+  if (absl::Status fault = CheckReason(request.reason()); !fault.ok()) return fault;
+  switch (request.mode()) {
+    case v1::RESET_MODE_UNSPECIFIED:
+    case v1::RESET_MODE_GRACEFUL:
+      return false;
+    case v1::RESET_MODE_FORCE:
+      return true;
+    default:
+      return FieldInvalid("mode", "expected RESET_MODE_GRACEFUL (1) or RESET_MODE_FORCE (2)");
+  }
+}
+
+v1::RenewedPool RenewedPoolOf(const core::PoolReport& report) {
+  v1::RenewedPool proto;
+  proto.set_validated(report.validated);
+  proto.set_replaced(report.replaced);
+  proto.set_opened(report.opened);
+  proto.set_failed(report.failed);
+  proto.set_total(report.total);
+  proto.set_coalesced(report.coalesced);
+  return proto;
+}
+
+v1::ResetResponse ResetResponseOf(const core::PoolReport& report) {
+  v1::ResetResponse proto;
+  proto.set_generation(report.generation);
+  proto.set_connections_closed(report.retired);
+  proto.set_connections_retiring(report.retiring);
+  proto.set_leases_revoked(report.leases_ended);
+  proto.set_connections_opened(report.opened);
+  proto.set_total(report.total);
+  proto.set_coalesced(report.coalesced);
+  return proto;
+}
+
+v1::ExpireResponse ToProto(const core::Lessor::Expired& expired, const core::Lessor& lessor) {
+  v1::ExpireResponse proto;
+  // Of connections whose leases end, the pool counts; of a dry run it is the only one that can.
+  proto.set_leases_ended(
+      std::max(static_cast<int32_t>(expired.leases.size()), expired.connections.leases_ended));
+  proto.set_connections_retired(expired.connections.retired);
+  proto.set_connections_retiring(expired.connections.retiring);
+  proto.set_connections_opened(expired.connections.opened);
+  proto.set_coalesced(expired.connections.coalesced);
+  for (const core::LeaseCounter lease : expired.leases) {
+    proto.add_lease_ids(core::FormatLeaseId(lessor.IdOf(lease)));
+  }
+  return proto;
 }
 
 v1::Lease ToProto(const core::LeaseView& lease, const core::Lessor& lessor) {
@@ -290,6 +393,9 @@ v1::PoolStats ToProto(const core::PoolView& pool, const core::Lessor& lessor, bo
   *proto.mutable_uptime() = ToProto(pool.uptime);
   proto.set_breaker(v1::BREAKER_STATE_CLOSED);  // there is none yet that could open
   SetCounters(snapshot.counters, *proto.mutable_counters());
+  proto.set_generation(snapshot.generation);
+  *proto.mutable_wait() = LatencyOf(snapshot.wait);
+  *proto.mutable_hold() = LatencyOf(snapshot.hold);
   *proto.mutable_oldest_wait() = ToProto(snapshot.oldest_wait);
   if (omit_connections) return proto;
   for (const core::PoolView::Row& row : pool.connections) {

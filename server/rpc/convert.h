@@ -35,6 +35,17 @@ absl::StatusOr<core::Disposition> FromProto(v1::Disposition disposition);
 // `reason` of the operator's requests.
 absl::Status CheckReason(const std::string& reason);
 
+// What operators ask of a pool.
+absl::Status CheckRenewPool(const v1::RenewPool& request);
+absl::StatusOr<core::LeaseFilter> FromProto(const v1::ExpireLeases& request);
+absl::StatusOr<core::Lessor::OldConnections> FromProto(const v1::ExpireConnections& request);
+// Whether a reset is to end leases.
+absl::StatusOr<bool> ForceFromProto(const v1::ResetRequest& request);
+
+v1::RenewedPool RenewedPoolOf(const core::PoolReport& report);
+v1::ResetResponse ResetResponseOf(const core::PoolReport& report);
+v1::ExpireResponse ToProto(const core::Lessor::Expired& expired, const core::Lessor& lessor);
+
 v1::Lease ToProto(const core::LeaseView& lease, const core::Lessor& lessor);
 
 v1::PoolStats ToProto(const core::PoolView& pool, const core::Lessor& lessor, bool omit_connections);

@@ -1,7 +1,5 @@
 #include <unistd.h>
 
-#include <atomic>
-#include <cstdint>
 #include <utility>
 
 #include "pglessor/v1/lease_service.grpc.pb.h"
@@ -19,10 +17,6 @@ using RenewCall = UnaryCall<v1::RenewRequest, v1::RenewResponse>;
 using ExpireCall = UnaryCall<v1::ExpireRequest, v1::ExpireResponse>;
 using ResetCall = UnaryCall<v1::ResetRequest, v1::ResetResponse>;
 using StatsCall = UnaryCall<v1::StatsRequest, v1::StatsResponse>;
-
-// What may stand where an Acquire's lease counter will: counters begin at 1.
-constexpr uint64_t kWaiting = 0;
-constexpr uint64_t kGone = UINT64_MAX;
 
 class LeaseServiceImpl : public Service {
  public:
@@ -51,32 +45,19 @@ class LeaseServiceImpl : public Service {
       call->Fail(ToGrpc(request.status()));
       return;
     }
-    // Whether the caller goes or the lease comes first is decided here, once: kWaiting, kGone, or the lease.
-    auto outcome = std::make_shared<std::atomic<uint64_t>>(kWaiting);
-    auto ticket = std::make_shared<core::Lessor::Ticket>();
-    call->WhenDone([this, outcome, ticket](bool delivered) {
-      if (delivered) return;
-      if (const uint64_t lease = outcome->exchange(kGone); lease != kWaiting) {
-        lessor_->EndUnclaimed(core::LeaseCounter{lease});
-      } else {
-        lessor_->CancelAcquire(*ticket);
-      }
-    });
-    *ticket = lessor_->Acquire(*std::move(request),
-                               [this, call, outcome](const absl::StatusOr<core::LeaseView>& lease) {
-                                 if (!lease.ok()) {
-                                   call->Fail(ToGrpc(lease.status()));
-                                   return;
-                                 }
-                                 uint64_t waiting = kWaiting;
-                                 if (!outcome->compare_exchange_strong(waiting, lease->grant.counter.value)) {
-                                   lessor_->EndUnclaimed(lease->grant.counter);
-                                 }
-                                 v1::AcquireResponse response;
-                                 *response.mutable_lease() = ToProto(*lease, *lessor_);
-                                 response.set_lease_token(lessor_->TokenOf(lease->grant));
-                                 call->Finish(response);
-                               });
+    core::Lessor::AttemptRef attempt =
+        lessor_->Acquire(*std::move(request), [this, call](const absl::StatusOr<core::LeaseView>& lease) {
+          if (!lease.ok()) {
+            call->Fail(ToGrpc(lease.status()));
+            return;
+          }
+          v1::AcquireResponse response;
+          *response.mutable_lease() = ToProto(*lease, *lessor_);
+          response.set_lease_token(lessor_->TokenOf(lease->grant));
+          call->Finish(response);
+        });
+    // The queue's thread is here, so that the call cannot be over before this.
+    call->WhenDone([this, attempt = std::move(attempt)](bool delivered) { lessor_->Over(attempt, delivered); });
   }
 
   void Release(const std::shared_ptr<ReleaseCall>& call) {
@@ -101,6 +82,10 @@ class LeaseServiceImpl : public Service {
   }
 
   void Renew(const std::shared_ptr<RenewCall>& call) {
+    if (call->request().subject_case() == v1::RenewRequest::kPool) {
+      RenewPool(call);
+      return;
+    }
     const absl::StatusOr<core::LeaseView> lease = RenewLease(call->request());
     if (!lease.ok()) {
       call->Fail(ToGrpc(lease.status()));
@@ -112,15 +97,8 @@ class LeaseServiceImpl : public Service {
   }
 
   absl::StatusOr<core::LeaseView> RenewLease(const v1::RenewRequest& request) {
+    if (!request.has_lease_token()) return core::FieldInvalid("subject", "expected lease_token, or pool");
     std::optional<core::Duration> ttl;
-    switch (request.subject_case()) {
-      case v1::RenewRequest::kLeaseToken:
-        break;
-      case v1::RenewRequest::kPool:
-        return NotBuiltYet("Renew of a pool");
-      case v1::RenewRequest::SUBJECT_NOT_SET:
-        return core::FieldInvalid("subject", "expected lease_token, or pool");
-    }
     if (request.has_ttl()) {
       const absl::StatusOr<core::Duration> asked = TtlFromProto(request.ttl());
       if (!asked.ok()) return asked.status();
@@ -131,47 +109,88 @@ class LeaseServiceImpl : public Service {
     return lessor_->Renew(*lease, ttl);
   }
 
-  void Expire(const std::shared_ptr<ExpireCall>& call) {
-    const v1::ExpireRequest& request = call->request();
-    const bool by_holder = request.has_lease_token();
-    const absl::StatusOr<core::LeaseCounter> lease = ExpireSubject(request);
-    if (!lease.ok()) {
-      call->Fail(ToGrpc(lease.status()));
+  void RenewPool(const std::shared_ptr<RenewCall>& call) {
+    const v1::RenewPool& request = call->request().pool();
+    if (absl::Status fault = CheckRenewPool(request); !fault.ok()) {
+      call->Fail(ToGrpc(fault));
       return;
     }
-    lessor_->Expire(
-        *lease, by_holder ? core::EndReason::kExpired : core::EndReason::kRevoked,
-        [this, call](const absl::StatusOr<core::Lessor::Expired>& expired) {
-          if (!expired.ok()) {
-            call->Fail(ToGrpc(expired.status()));
-            return;
-          }
-          v1::ExpireResponse response;
-          if (expired->ended) {
-            response.set_leases_ended(1);
-            response.add_lease_ids(core::FormatLeaseId(lessor_->IdOf(expired->lease.grant.counter)));
-          }
-          call->Finish(response);
-        });
+    lessor_->RenewPool(request.pool(), request.target(), [call](const absl::StatusOr<core::PoolReport>& report) {
+      if (!report.ok()) {
+        call->Fail(ToGrpc(report.status()));
+        return;
+      }
+      v1::RenewResponse response;
+      *response.mutable_pool() = RenewedPoolOf(*report);
+      call->Finish(response);
+    });
   }
 
-  absl::StatusOr<core::LeaseCounter> ExpireSubject(const v1::ExpireRequest& request) const {
-    if (absl::Status reason = CheckReason(request.reason()); !reason.ok()) return reason;
+  void Expire(const std::shared_ptr<ExpireCall>& call) {
+    if (absl::Status fault = StartExpire(call); !fault.ok()) call->Fail(ToGrpc(fault));
+  }
+
+  // Not OK: the answer. Else it comes later.
+  absl::Status StartExpire(const std::shared_ptr<ExpireCall>& call) {
+    const v1::ExpireRequest& request = call->request();
+    const std::string& why = request.reason();
+    const bool validate_only = request.validate_only();
+    if (absl::Status fault = CheckReason(why); !fault.ok()) return fault;
+    core::Lessor::ExpireDone done = [this, call](const absl::StatusOr<core::Lessor::Expired>& expired) {
+      if (!expired.ok()) {
+        call->Fail(ToGrpc(expired.status()));
+        return;
+      }
+      call->Finish(ToProto(*expired, *lessor_));
+    };
     switch (request.subject_case()) {
-      case v1::ExpireRequest::kLeaseToken:
-        if (request.validate_only()) return NotBuiltYet("Expire with validate_only");
-        return lessor_->Prove(request.lease_token());
-      case v1::ExpireRequest::kLeaseId:
-        if (request.validate_only()) return NotBuiltYet("Expire with validate_only");
-        return lessor_->Find(request.lease_id());
-      case v1::ExpireRequest::kLeases:
-        return NotBuiltYet("Expire of leases by filter");
-      case v1::ExpireRequest::kConnections:
-        return NotBuiltYet("Expire of connections");
+      case v1::ExpireRequest::kLeaseToken: {
+        const absl::StatusOr<core::LeaseCounter> lease = lessor_->Prove(request.lease_token());
+        if (!lease.ok()) return lease.status();
+        lessor_->Expire(*lease, {core::EndReason::kExpired, core::Disposition::kReturn, why}, validate_only,
+                        std::move(done));
+        return absl::OkStatus();
+      }
+      case v1::ExpireRequest::kLeaseId: {
+        const absl::StatusOr<core::LeaseCounter> lease = lessor_->Find(request.lease_id());
+        if (!lease.ok()) return lease.status();
+        lessor_->Expire(*lease, {core::EndReason::kRevoked, core::Disposition::kReturn, why}, validate_only,
+                        std::move(done));
+        return absl::OkStatus();
+      }
+      case v1::ExpireRequest::kLeases: {
+        const absl::StatusOr<core::LeaseFilter> filter = FromProto(request.leases());
+        if (!filter.ok()) return filter.status();
+        lessor_->ExpireLeases(*filter, why, validate_only, std::move(done));
+        return absl::OkStatus();
+      }
+      case v1::ExpireRequest::kConnections: {
+        const absl::StatusOr<core::Lessor::OldConnections> which = FromProto(request.connections());
+        if (!which.ok()) return which.status();
+        lessor_->ExpireConnections(*which, why, validate_only, std::move(done));
+        return absl::OkStatus();
+      }
       case v1::ExpireRequest::SUBJECT_NOT_SET:
         break;
     }
     return core::FieldInvalid("subject", "expected lease_token, lease_id, leases, or connections");
+  }
+
+  void Reset(const std::shared_ptr<ResetCall>& call) {
+    const v1::ResetRequest& request = call->request();
+    const absl::StatusOr<bool> force = ForceFromProto(request);
+    if (!force.ok()) {
+      call->Fail(ToGrpc(force.status()));
+      return;
+    }
+    lessor_->Reset(request.pool(), *force, request.reason(),
+                   [call](const absl::StatusOr<core::PoolReport>& report) {
+                     if (!report.ok()) {
+                       call->Fail(ToGrpc(report.status()));
+                       return;
+                     }
+                     call->Finish(ResetResponseOf(*report));
+                   });
   }
 
   void Stats(const std::shared_ptr<StatsCall>& call) {
@@ -228,7 +247,7 @@ class LeaseServiceImpl : public Service {
       [this](auto* context, auto* request, auto* responder, auto* queue, void* tag) {
         async_.RequestReset(context, request, responder, queue, queue, tag);
       },
-      [](const std::shared_ptr<ResetCall>& call) { call->Fail(ToGrpc(NotBuiltYet("Reset"))); }};
+      [this](const std::shared_ptr<ResetCall>& call) { Reset(call); }};
   const StatsCall::Method stats_{
       [this](auto* context, auto* request, auto* responder, auto* queue, void* tag) {
         async_.RequestStats(context, request, responder, queue, queue, tag);

@@ -74,7 +74,7 @@ TEST_F(LeaseTableTest, ShowsALeaseFromItsGrant) {
 
 TEST_F(LeaseTableTest, KnowsNoLeaseThatIsNotThere) {
   EXPECT_THAT(table_.TakePermit({1}), HasReason("LEASE_NOT_FOUND"));
-  EXPECT_THAT(table_.Renew({1}, 1s), HasReason("LEASE_NOT_FOUND"));
+  EXPECT_THAT(table_.Renew({1}, 1s, Time::max()), HasReason("LEASE_NOT_FOUND"));
   bool called = false;
   const auto end = table_.End({1}, EndReason::kReleased, [&](const LeaseTable::Ended&) { called = true; });
   EXPECT_THAT(end, StatusIs(absl::StatusCode::kNotFound));
@@ -166,9 +166,9 @@ TEST_F(LeaseTableTest, CallsBackWithNoLockHeld) {
   Insert(17);  // the same shard
   auto work = table_.End({1}, EndReason::kReleased, [this](const LeaseTable::Ended&) {
     EXPECT_TRUE(table_.View({1}).has_value());
-    EXPECT_THAT(table_.Renew({17}, std::nullopt), IsOk());
+    EXPECT_THAT(table_.Renew({17}, std::nullopt, Time::max()), IsOk());
     table_.ForgetOld();
-    EXPECT_THAT(table_.Live(), ElementsAre(LeaseCounter{17}));
+    EXPECT_THAT(table_.Select([](const Lease&, Time) { return true; }), ElementsAre(LeaseCounter{17}));
   });
   ASSERT_THAT(work, IsOk());
   table_.Fenced({1}, {})();
@@ -196,7 +196,7 @@ TEST_F(LeaseTableTest, HandsOutNoMoreExpiredThanAskedFor) {
 TEST_F(LeaseTableTest, RemindsARenewedLeaseAtItsNewExpiry) {
   Insert(1, 10s);
   clock_.Advance(9s);
-  ASSERT_THAT(table_.Renew({1}, std::nullopt), IsOk());
+  ASSERT_THAT(table_.Renew({1}, std::nullopt, Time::max()), IsOk());
   clock_.Advance(9s);
   EXPECT_THAT(table_.TakeExpired(kAll), IsEmpty());
   clock_.Advance(1s - 1ns);
@@ -207,7 +207,7 @@ TEST_F(LeaseTableTest, RemindsARenewedLeaseAtItsNewExpiry) {
 
 TEST_F(LeaseTableTest, RemindsAShortenedLeaseAtItsSoonerExpiry) {
   Insert(1, 1h);
-  ASSERT_THAT(table_.Renew({1}, 1s), IsOk());
+  ASSERT_THAT(table_.Renew({1}, 1s, Time::max()), IsOk());
   clock_.Advance(1s);
   EXPECT_THAT(table_.TakeExpired(kAll), ElementsAre(LeaseCounter{1}));
 }
@@ -225,7 +225,7 @@ TEST_F(LeaseTableTest, DoesNotExpireWhatHasEnded) {
 TEST_F(LeaseTableTest, RenewAtTheVeryInstantOfExpiryFindsItExpired) {
   Insert(1, 10s);
   clock_.Advance(10s);
-  EXPECT_THAT(table_.Renew({1}, std::nullopt), HasReason("LEASE_EXPIRED"));
+  EXPECT_THAT(table_.Renew({1}, std::nullopt, Time::max()), HasReason("LEASE_EXPIRED"));
   EXPECT_THAT(table_.TakePermit({1}), HasReason("LEASE_EXPIRED"));
   EXPECT_EQ(End(1, EndReason::kReleased)->reason, EndReason::kExpired);
 }
@@ -233,7 +233,7 @@ TEST_F(LeaseTableTest, RenewAtTheVeryInstantOfExpiryFindsItExpired) {
 TEST_F(LeaseTableTest, RenewsOneNanosecondBeforeExpiry) {
   Insert(1, 10s);
   clock_.Advance(10s - 1ns);
-  EXPECT_THAT(table_.Renew({1}, std::nullopt), IsOk());
+  EXPECT_THAT(table_.Renew({1}, std::nullopt, Time::max()), IsOk());
   clock_.Advance(1ns);
   EXPECT_THAT(table_.TakeExpired(kAll), IsEmpty());
 }
@@ -241,7 +241,7 @@ TEST_F(LeaseTableTest, RenewsOneNanosecondBeforeExpiry) {
 TEST_F(LeaseTableTest, NeverRenewsPastTheLongestLifetime) {
   Insert(1, 10s, 15s);
   clock_.Advance(9s);
-  const auto renewed = table_.Renew({1}, 1h);
+  const auto renewed = table_.Renew({1}, 1h, Time::max());
   ASSERT_THAT(renewed, IsOk());
   EXPECT_EQ(renewed->expire_wall, clock_.WallNow() + 6s);
   clock_.Advance(6s);
@@ -253,10 +253,10 @@ TEST_F(LeaseTableTest, RemembersAnEndedLeaseForTheRetention) {
   EndAndFence(1, EndReason::kRevoked);
   clock_.Advance(60s - 1ns);
   table_.ForgetOld();
-  EXPECT_THAT(table_.Renew({1}, std::nullopt), HasReason("LEASE_REVOKED"));
+  EXPECT_THAT(table_.Renew({1}, std::nullopt, Time::max()), HasReason("LEASE_REVOKED"));
   clock_.Advance(1ns);
   table_.ForgetOld();
-  EXPECT_THAT(table_.Renew({1}, std::nullopt), HasReason("LEASE_NOT_FOUND"));
+  EXPECT_THAT(table_.Renew({1}, std::nullopt, Time::max()), HasReason("LEASE_NOT_FOUND"));
 }
 
 TEST_F(LeaseTableTest, CountsTheRetentionFromTheFence) {
@@ -285,13 +285,13 @@ TEST_F(LeaseTableTest, NeverForgetsALiveLease) {
   Insert(1, 24h);
   clock_.Advance(23h);
   table_.ForgetOld();
-  EXPECT_THAT(table_.Renew({1}, std::nullopt), IsOk());
+  EXPECT_THAT(table_.Renew({1}, std::nullopt, Time::max()), IsOk());
 }
 
 TEST_F(LeaseTableTest, ListsTheLiveOldestFirst) {
   for (const uint64_t counter : {5U, 1U, 33U, 2U, 17U}) Insert(counter);
   End(2, EndReason::kReleased);
-  EXPECT_THAT(table_.Live(),
+  EXPECT_THAT(table_.Select([](const Lease&, Time) { return true; }),
               ElementsAre(LeaseCounter{1}, LeaseCounter{5}, LeaseCounter{17}, LeaseCounter{33}));
 }
 

@@ -63,7 +63,7 @@ TEST_F(LessorAcquireTest, KnowsNoOtherPool) {
   ASSERT_TRUE(answer.here());
   EXPECT_THAT(*answer, StatusIs(absl::StatusCode::kNotFound));
   EXPECT_THAT(*answer, HasReason("POOL_NOT_FOUND"));
-  lessor_->CancelAcquire(last_ticket_);  // of an acquire that never waited
+  lessor_->Over(last_attempt_, false);  // of an acquire that never waited
   EXPECT_THAT(lessor_->Stats("other"), HasReason("POOL_NOT_FOUND"));
 }
 
@@ -117,10 +117,9 @@ TEST_F(LessorAcquireTest, LeavesTheQueueWhenItsCallerHasGone) {
   StartPool({.min_connections = 1, .max_connections = 1});
   const LeaseView holder = Granted(Acquire());
   const auto gone = Acquire();
-  const Lessor::Ticket ticket = last_ticket_;
+  const Lessor::AttemptRef attempt = last_attempt_;
   const auto next = Acquire();
-  lessor_->CancelAcquire(ticket);
-  lessor_->CancelAcquire(ticket);
+  lessor_->Over(attempt, /*delivered=*/false);
   ASSERT_TRUE(gone.here());
   EXPECT_THAT(*gone, StatusIs(absl::StatusCode::kCancelled));
   Release(holder.grant.counter);
@@ -128,17 +127,18 @@ TEST_F(LessorAcquireTest, LeavesTheQueueWhenItsCallerHasGone) {
   EXPECT_EQ(Snapshot().counters.cancelled, 1);
 }
 
-TEST_F(LessorAcquireTest, IgnoresTheCancelOfWhatWasGranted) {
+TEST_F(LessorAcquireTest, KeepsALeaseWhoseHolderUsesItWhateverBecameOfTheAnswer) {
   StartPool({.min_connections = 1, .max_connections = 1});
   const LeaseView lease = Granted(Acquire());
-  lessor_->CancelAcquire(last_ticket_);
+  Execute(lease.grant.counter, "SELECT 1");
+  lessor_->Over(last_attempt_, /*delivered=*/false);
   EXPECT_THAT(lessor_->Renew(lease.grant.counter, std::nullopt), IsOk());
 }
 
 TEST_F(LessorAcquireTest, EndsALeaseWhoseAnswerReachedNobody) {
   StartPool({.min_connections = 1, .max_connections = 1});
   const LeaseView lease = Granted(Acquire());
-  lessor_->EndUnclaimed(lease.grant.counter);
+  lessor_->Over(last_attempt_, /*delivered=*/false);
   EXPECT_EQ(Ended(EndReason::kUnclaimed), 1);
   EXPECT_EQ(In(SlotState::kAvailable), 1);
   EXPECT_THAT(lessor_->Renew(lease.grant.counter, std::nullopt), HasReason("LEASE_UNCLAIMED"));
@@ -227,10 +227,10 @@ TEST_F(LessorAcquireTest, CallsEveryOtherTokenUnknownInOneText) {
   other_boot.replica.boot++;
   LessorOptions other_replica = options_;
   other_replica.replica.name = "another";
-  const Lessor restarted(other_boot, clock_, key_);
-  const Lessor neighbour(other_replica, clock_, key_);
+  const Lessor restarted(other_boot, clock_, key_, events_);
+  const Lessor neighbour(other_replica, clock_, key_, events_);
   const test::ToyTokenKey foreign(99);
-  const Lessor forger(options_, clock_, foreign);
+  const Lessor forger(options_, clock_, foreign, events_);
 
   const absl::Status unknown = LeaseNotFound();
   for (const auto& proof :

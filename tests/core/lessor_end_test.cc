@@ -17,6 +17,8 @@ using namespace std::chrono_literals;
 using test::HasReason;
 using test::IsOk;
 using test::StatusIs;
+using testing::ElementsAre;
+using testing::IsEmpty;
 
 class LessorEndTest : public LessorTest {
  protected:
@@ -70,7 +72,7 @@ TEST_F(LessorEndTest, AnswersOnlyWhenTheFenceStands) {
   executor_.RunDue();
   EXPECT_THAT(*released, IsOk());
   EXPECT_THAT(*expired, IsOk());
-  EXPECT_FALSE((*expired)->ended);
+  EXPECT_THAT((*expired)->leases, IsEmpty());
 }
 
 TEST_F(LessorEndTest, TellsThatATransactionWasRolledBack) {
@@ -155,8 +157,8 @@ TEST_F(LessorEndTest, ExpiringEndsWithTheReasonGiven) {
     const LeaseView lease = GrantUsed();
     const auto expired = Expire(lease.grant.counter, reason);
     ASSERT_THAT(*expired, IsOk());
-    EXPECT_TRUE((*expired)->ended);
-    EXPECT_EQ((*expired)->lease.end_reason, reason);
+    EXPECT_THAT((*expired)->leases, ElementsAre(lease.grant.counter));
+    EXPECT_THAT(lessor_->Renew(lease.grant.counter, std::nullopt), HasReason(EndReasonCode(reason)));
     EXPECT_EQ(Ended(reason), 1);
   }
 }
@@ -166,8 +168,7 @@ TEST_F(LessorEndTest, ExpiringAnEndedLeaseIsNoFailureAndEndsNothing) {
   Release(lease.grant.counter);
   const auto expired = Expire(lease.grant.counter);
   ASSERT_THAT(*expired, IsOk());
-  EXPECT_FALSE((*expired)->ended);
-  EXPECT_EQ((*expired)->lease.end_reason, EndReason::kReleased);
+  EXPECT_THAT((*expired)->leases, IsEmpty());
   EXPECT_EQ(Ended(EndReason::kRevoked), 0);
 }
 
@@ -210,9 +211,9 @@ TEST_F(LessorEndTest, NobodyHasTheConnectionWhileTheLastHolderIsEnding) {
     lessor_->Acquire({}, [&](const absl::StatusOr<LeaseView>& second) {
       ASSERT_THAT(second, IsOk());
       // Expire of an ended lease answers at once with it; of an ending one, later.
-      lessor_->Expire(first.grant.counter, EndReason::kRevoked,
-                      [&](const absl::StatusOr<Lessor::Expired>& expired) {
-                        if (!seen) seen = expired->lease.state;
+      lessor_->Expire(first.grant.counter, {EndReason::kRevoked}, /*validate_only=*/false,
+                      [&](const absl::StatusOr<Lessor::Expired>&) {
+                        if (!seen) seen = LeaseState::kEnded;
                       });
       if (!seen) seen = LeaseState::kEnding;
       Release(second->grant.counter);

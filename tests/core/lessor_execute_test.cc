@@ -196,6 +196,7 @@ TEST_F(LessorExecuteTest, PassesColumnsAndRowsOn) {
     void Clean(LeaseCounter, absl::AnyInvocable<void(FenceReport)>,
                absl::AnyInvocable<void(CleanReport)>) override {}
     void Fence(LeaseCounter, absl::AnyInvocable<void(FenceReport)>) override {}
+    void Probe(absl::AnyInvocable<void(CleanReport)>) override {}
     void Close(CloseCallbacks) override {}
   };
   struct OneConnector : Connector {
@@ -204,7 +205,7 @@ TEST_F(LessorExecuteTest, PassesColumnsAndRowsOn) {
     }
   } connector;
   test::FakeFencingSource fencing(executor_);
-  Lessor lessor(options_, clock_, key_);
+  Lessor lessor(options_, clock_, key_, events_);
   lessor.AddPool({.min_connections = 1, .max_connections = 1}, connector, fencing);
   lessor.Start();
   executor_.RunDue();

@@ -59,7 +59,7 @@ class LessorTest : public testing::Test {
 
   AcquireAnswer Acquire(AcquireRequest request = {}) {
     AcquireAnswer answer;
-    last_ticket_ = lessor_->Acquire(std::move(request), answer.Callback());
+    last_attempt_ = lessor_->Acquire(std::move(request), answer.Callback());
     executor_.RunDue();
     return answer;
   }
@@ -82,7 +82,7 @@ class LessorTest : public testing::Test {
 
   ExpireAnswer Expire(LeaseCounter lease, EndReason reason = EndReason::kRevoked) {
     ExpireAnswer answer;
-    lessor_->Expire(lease, reason, answer.Callback());
+    lessor_->Expire(lease, {reason}, /*validate_only=*/false, answer.Callback());
     executor_.RunDue();
     return answer;
   }
@@ -130,9 +130,10 @@ class LessorTest : public testing::Test {
   test::FakeConnector connector_{executor_};
   test::FakeFencingSource fencing_{executor_};
   test::ToyTokenKey key_;
+  Events events_;
   LessorOptions options_{{"replica", 7}, "10.0.0.1:7432", {}};
-  std::unique_ptr<Lessor> lessor_ = std::make_unique<Lessor>(options_, clock_, key_);
-  Lessor::Ticket last_ticket_;
+  std::unique_ptr<Lessor> lessor_ = std::make_unique<Lessor>(options_, clock_, key_, events_);
+  Lessor::AttemptRef last_attempt_;
 };
 
 }  // namespace pglessor::core

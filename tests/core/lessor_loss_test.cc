@@ -127,7 +127,7 @@ class ClockWithAnInstant : public Clock {
 
 TEST_F(LessorLossTest, EndsALeaseWhoseConnectionDiedBeforeTheLeaseHadAName) {
   ClockWithAnInstant clock(clock_);
-  lessor_ = std::make_unique<Lessor>(options_, clock, key_);
+  lessor_ = std::make_unique<Lessor>(options_, clock, key_, events_);
   StartPool({.min_connections = 1, .max_connections = 1});
   clock.at_instant = [this] {
     connector_.connections()[0]->Die();

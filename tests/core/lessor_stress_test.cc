@@ -89,8 +89,8 @@ TEST_F(LessorStressTest, EndsWithEverySumExact) {
         request.ttl = random() % 4 == 0 ? 100ms : Duration(1h);
         if (random() % 8 == 0) request.wait = 0s;
         AcquireAnswer answer;
-        const Lessor::Ticket ticket = lessor_->Acquire(std::move(request), answer.Callback());
-        if (random() % 8 == 0) lessor_->CancelAcquire(ticket);
+        const Lessor::AttemptRef attempt = lessor_->Acquire(std::move(request), answer.Callback());
+        if (random() % 8 == 0) lessor_->Over(attempt, /*delivered=*/false);
         const auto& lease = Await(answer);
         if (!lease.ok()) continue;
         Note(*lease);
@@ -106,13 +106,10 @@ TEST_F(LessorStressTest, EndsWithEverySumExact) {
         switch (random() % 4) {
           case 0: {
             ExpireAnswer expired;
-            lessor_->Expire(id, EndReason::kRevoked, expired.Callback());
+            lessor_->Expire(id, {EndReason::kRevoked}, /*validate_only=*/false, expired.Callback());
             EXPECT_THAT(Await(expired), IsOk());
             break;
           }
-          case 1:
-            lessor_->EndUnclaimed(id);
-            break;
           default: {
             ReleaseAnswer released;
             lessor_->Release(id, random() % 4 == 0 ? Disposition::kDiscard : Disposition::kReturn,

@@ -5,6 +5,7 @@
 #include <iterator>
 #include <optional>
 #include <random>
+#include <vector>
 
 #include "gtest/gtest.h"
 
@@ -37,6 +38,10 @@ class RandomRun {
         static_cast<int32_t>(Below(static_cast<uint64_t>(options_.max_connections) + 1));
     options_.max_concurrent_opens = static_cast<int32_t>(1 + Below(4));
     options_.max_waiters = 1 + Below(20);
+    options_.validate_after = Below(3) * 50ms;
+    options_.keepalive = Below(3) * 200ms;
+    options_.idle_timeout = Below(3) * 300ms;
+    options_.max_lifetime = Below(3) * 1s;
     return options_;
   }
 
@@ -48,7 +53,7 @@ class RandomRun {
 
   void Step() {
     pool_.now += Below(5) * 10ms;
-    switch (Below(16)) {
+    switch (Below(19)) {
       case 0:
       case 1:
       case 2:
@@ -99,10 +104,30 @@ class RandomRun {
       case 14:
         LoseOrStick();
         break;
+      case 15:
+      case 16:
+        if (!pool_.probing.empty()) pool_.Probed(Any(pool_.probing), Below(4) > 0);
+        break;
+      case 17:
+        if (Below(4) == 0) Operate();
+        break;
       default:
         if (Below(3) == 0) AddBlock();
         pool_.Tick();
         last_tick_ = pool_.now;
+    }
+  }
+
+  void Operate() {
+    switch (Below(3)) {
+      case 0:
+        pool_.Reset(Below(2) == 0, answers_.emplace_back());
+        break;
+      case 1:
+        pool_.Expire(Below(3) * 100ms, Below(2) == 0, answers_.emplace_back());
+        break;
+      default:
+        pool_.Renew(static_cast<int32_t>(Below(10)), answers_.emplace_back());
     }
   }
 
@@ -144,14 +169,17 @@ class RandomRun {
     pool_.CloseAll();
     for (const SlotRef slot : pool_.Lent()) pool_.Discard(slot, EndReason::kDrained);
     while (!pool_.cleaning.empty()) pool_.Cleaned(pool_.cleaning.front());
+    while (!pool_.probing.empty()) pool_.Probed(pool_.probing.front());
     pool_.OpenAll();
     while (!pool_.closing.empty()) pool_.Gone(pool_.closing.front());
     EXPECT_EQ(pool_.state().total(), 0);
+    for (const auto& answer : answers_) EXPECT_TRUE(answer.here()) << "an operation that nobody answered";
   }
 
   std::mt19937_64 random_;
   PoolOptions options_;
   PoolStateDriver pool_;  // after what RandomOptions uses
+  std::vector<test::Answer<absl::StatusOr<PoolReport>>> answers_;
   int step_ = 0;
   std::optional<Time> last_failure_;
   Time last_tick_{};

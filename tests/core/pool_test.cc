@@ -32,7 +32,7 @@ class PoolTest : public testing::Test {
   void Start(int32_t min, int32_t max) {
     options_.min_connections = min;
     options_.max_connections = max;
-    pool_.emplace(options_, clock_, connector_, fencing_,
+    pool_.emplace(options_, Pool::Surroundings{clock_, events_}, connector_, fencing_,
                   [this](LeaseCounter lease) { lost_leases_.push_back(lease); });
     pool_->Start();
     executor_.RunDue();
@@ -51,6 +51,7 @@ class PoolTest : public testing::Test {
   test::ManualExecutor executor_{clock_};
   test::FakeConnector connector_{executor_};
   test::FakeFencingSource fencing_{executor_};
+  Events events_;
   PoolOptions options_;
   std::optional<Pool> pool_;
   std::vector<LeaseCounter> lost_leases_;
@@ -256,6 +257,7 @@ TEST_F(PoolTest, ShowsItsConnectionsOldestFirst) {
   const auto one = Acquire();
   const auto two = Acquire();
   const auto waiting = Acquire();
+  executor_.RunDue();  // they are probed first
   pool_->Bind(SlotOf(one).index, {42});
   const PoolView view = pool_->View();
   ASSERT_EQ(view.connections.size(), 3U);

@@ -152,7 +152,8 @@ class ConvertViewTest : public testing::Test {
  protected:
   test::FakeClock clock_;
   test::ToyTokenKey key_;
-  core::Lessor lessor_{{{"replica", 0xab}, "10.0.0.1:7432", {}}, clock_, key_};
+  core::Events events_;
+  core::Lessor lessor_{{{"replica", 0xab}, "10.0.0.1:7432", {}}, clock_, key_, events_};
 };
 
 core::LeaseView SomeLease() {

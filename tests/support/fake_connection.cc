@@ -143,6 +143,21 @@ void FakeConnection::Clean(core::LeaseCounter lease, absl::AnyInvocable<void(Fen
   });
 }
 
+void FakeConnection::Probe(absl::AnyInvocable<void(CleanReport)> probed) {
+  OnStrand([probed = std::move(probed)](FakeConnection& self) mutable {
+    self.Pass(&FakeConnection::probe_gate_, [&self, probed = std::move(probed)]() mutable {
+      CleanReport report;
+      {
+        const core::MutexLock lock(self.mutex_);
+        EXPECT_FALSE(self.running_.has_value()) << "a probe beside a statement";
+        ++self.probes_seen_;
+        if (self.lost_.load() || self.fails_probes_) report = absl::UnavailableError("no answer to a probe");
+      }
+      probed(std::move(report));
+    });
+  });
+}
+
 void FakeConnection::Close(CloseCallbacks callbacks) {
   {
     const core::MutexLock lock(mutex_);
@@ -215,6 +230,13 @@ void FakeConnection::ReleaseCleanings() { Release(&FakeConnection::clean_gate_);
 void FakeConnection::HoldClosings() { Hold(&FakeConnection::close_gate_); }
 void FakeConnection::ReleaseClosings() { Release(&FakeConnection::close_gate_); }
 
+void FakeConnection::HoldProbes() { Hold(&FakeConnection::probe_gate_); }
+void FakeConnection::ReleaseProbes() { Release(&FakeConnection::probe_gate_); }
+void FakeConnection::FailProbes() {
+  const core::MutexLock lock(mutex_);
+  fails_probes_ = true;
+}
+
 void FakeConnection::ReportStuck() {
   OnStrand([](FakeConnection& self) {
     Callback stuck;
@@ -257,6 +279,11 @@ int FakeConnection::fences() const {
 int FakeConnection::cleanings() const {
   const core::MutexLock lock(mutex_);
   return cleanings_seen_;
+}
+
+int FakeConnection::probes() const {
+  const core::MutexLock lock(mutex_);
+  return probes_seen_;
 }
 
 bool FakeConnection::running() const {

@@ -36,6 +36,7 @@ class FakeConnection : public core::Connection, public std::enable_shared_from_t
   void Clean(core::LeaseCounter lease, absl::AnyInvocable<void(FenceReport)> fenced,
              absl::AnyInvocable<void(CleanReport)> cleaned) override;
   void Fence(core::LeaseCounter lease, absl::AnyInvocable<void(FenceReport)> fenced) override;
+  void Probe(absl::AnyInvocable<void(CleanReport)> probed) override;
   void Close(CloseCallbacks callbacks) override;
 
   // --- what the test does to it ---
@@ -56,12 +57,17 @@ class FakeConnection : public core::Connection, public std::enable_shared_from_t
   void ReleaseClosings();
   // From now on no cleaning succeeds.
   void RefuseToComeClean();
+  // From now on probes are answered when the test says so, and fail.
+  void HoldProbes();
+  void ReleaseProbes();
+  void FailProbes();
 
   // --- what it saw ---
   std::vector<std::string> statements() const;
   int cancels() const;
   int fences() const;
   int cleanings() const;
+  int probes() const;
   bool running() const;
   bool closing() const;
   bool gone() const;
@@ -101,12 +107,15 @@ class FakeConnection : public core::Connection, public std::enable_shared_from_t
   bool in_transaction_ ABSL_GUARDED_BY(mutex_) = false;
   bool statements_held_ ABSL_GUARDED_BY(mutex_) = false;
   bool refuses_to_come_clean_ ABSL_GUARDED_BY(mutex_) = false;
+  bool fails_probes_ ABSL_GUARDED_BY(mutex_) = false;
   bool is_gone_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<std::string> statements_ ABSL_GUARDED_BY(mutex_);
   int cancels_ ABSL_GUARDED_BY(mutex_) = 0;
   int fences_seen_ ABSL_GUARDED_BY(mutex_) = 0;
   int cleanings_seen_ ABSL_GUARDED_BY(mutex_) = 0;
+  int probes_seen_ ABSL_GUARDED_BY(mutex_) = 0;
   Gate fence_gate_ ABSL_GUARDED_BY(mutex_);
+  Gate probe_gate_ ABSL_GUARDED_BY(mutex_);
   Gate clean_gate_ ABSL_GUARDED_BY(mutex_);
   Gate close_gate_ ABSL_GUARDED_BY(mutex_);
 };

@@ -1,0 +1,101 @@
+// What happens in the lives of pools, connections, leases and waiters: one source of it, for the log,
+// metrics and whoever watches.
+//
+// Emitting costs one test of a bit where nobody wants that type: callers ask Wants before they gather the
+// facts.
+//
+// Threads: AddSink before anything is emitted; everything else from any thread.
+// Order: what one connection or one lease goes through is told in that order.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "server/core/clock.h"
+#include "server/core/ids.h"
+#include "server/core/lease.h"
+
+namespace pglessor::core {
+
+enum class EventType : uint8_t {
+  kConnectionOpened,
+  kConnectionOpenFailed,
+  kConnectionValidated,
+  kConnectionLeased,
+  kConnectionReleased,
+  kConnectionCleaned,
+  kConnectionRetired,
+  kConnectionClosed,
+  kConnectionStuck,
+  kLeaseGranted,
+  kLeaseRenewed,
+  kLeaseEnded,
+  kWaiterQueued,
+  kWaiterLeft,
+  kPoolSaturated,
+  kPoolReset,
+  kDrainStarted,
+};
+
+// Fields that do not belong to its type are unset. Never holds a secret.
+struct Event {
+  EventType type = EventType::kConnectionOpened;
+  std::string pool = {};
+  std::string connection_id = {};
+  int32_t backend_pid = 0;
+  std::optional<LeaseCounter> lease = std::nullopt;
+  std::string tenant = {};
+  std::string holder = {};
+  std::string reason = {};  // in English, for people
+  std::optional<EndReason> end_reason = std::nullopt;
+  FencingToken fencing_token = {};
+  uint64_t generation = 0;
+  // How old the connection is, how long the lease was held or its acquire waited; by type.
+  std::optional<Duration> age = std::nullopt;
+  std::optional<Duration> held = std::nullopt;
+  std::optional<Duration> waited = std::nullopt;
+  // Of the pool, then.
+  std::optional<int32_t> total = std::nullopt;
+  int32_t max = 0;
+};
+
+// Threads: called on the thread on which it happened, with no lock held. Must not block.
+class EventSink {
+ public:
+  virtual ~EventSink() = default;
+  virtual void OnEvent(const Event& event) = 0;
+};
+
+class Events {
+ public:
+  // `sink` outlives this.
+  void AddSink(EventSink& sink, std::initializer_list<EventType> types) {
+    uint32_t mask = 0;
+    for (const EventType type : types) mask |= Bit(type);
+    sinks_.push_back({&sink, mask});
+    wanted_ |= mask;
+  }
+
+  bool Wants(EventType type) const { return (wanted_ & Bit(type)) != 0; }
+  void Emit(const Event& event) const {
+    for (const auto& [sink, mask] : sinks_) {
+      if ((mask & Bit(event.type)) != 0) sink->OnEvent(event);
+    }
+  }
+
+ private:
+  struct Subscription {
+    EventSink* sink = nullptr;
+    uint32_t mask = 0;
+  };
+
+  static constexpr uint32_t Bit(EventType type) { return uint32_t{1} << static_cast<uint8_t>(type); }
+
+  std::vector<Subscription> sinks_;
+  uint32_t wanted_ = 0;
+};
+
+}  // namespace pglessor::core
