@@ -26,15 +26,17 @@ std::string Signed(const std::string& body, const TokenKey& key) {
   return absl::WebSafeBase64Escape(absl::StrCat(body, std::string(mac.begin(), mac.end())));
 }
 
+void CheckInput(const std::string& input) {
+  const test::ToyTokenKey key;
+  CheckText(input, key);
+  CheckText(absl::WebSafeBase64Escape(input), key);
+  CheckText(Signed(input, key), key);
+}
+
 }  // namespace
 }  // namespace pglessor::core
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  using namespace pglessor::core;
-  const pglessor::test::ToyTokenKey key;
-  const std::string input(reinterpret_cast<const char*>(data), size);
-  CheckText(input, key);
-  CheckText(absl::WebSafeBase64Escape(input), key);
-  CheckText(Signed(input, key), key);
+  pglessor::core::CheckInput(std::string(reinterpret_cast<const char*>(data), size));
   return 0;
 }

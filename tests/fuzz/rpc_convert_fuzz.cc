@@ -79,14 +79,8 @@ void CheckResult(const std::string& bytes) {
   FUZZ_CHECK(value.kind_case() != v1::Value::kNullValue);
 }
 
-}  // namespace
-}  // namespace pglessor::rpc
-
-extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  using namespace pglessor::rpc;
-  if (size == 0) return 0;
-  const std::string bytes(reinterpret_cast<const char*>(data) + 1, size - 1);
-  switch (data[0] % 3) {
+void CheckRequest(uint8_t kind, const std::string& bytes) {
+  switch (kind % 3) {
     case 0:
       CheckAcquire(bytes);
       break;
@@ -97,5 +91,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       CheckResult(bytes);
       break;
   }
+}
+
+}  // namespace
+}  // namespace pglessor::rpc
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  if (size == 0) return 0;
+  pglessor::rpc::CheckRequest(data[0], std::string(reinterpret_cast<const char*>(data) + 1, size - 1));
   return 0;
 }
