@@ -20,7 +20,7 @@ constexpr size_t kMaxMetadataBytes = 512;
 
 // At most `limit` bytes, cut between two characters of UTF-8. What is not UTF-8 no receiver could parse.
 std::string Clip(absl::string_view given, size_t limit) {
-  const std::string valid = core::ToValidUtf8(given.substr(0, 2 * limit));
+  std::string valid = core::ToValidUtf8(given.substr(0, 2 * limit));
   const absl::string_view text = valid;
   if (text.size() <= limit) return valid;
   while (limit > 0 && (static_cast<unsigned char>(text[limit]) & 0xc0) == 0x80) --limit;

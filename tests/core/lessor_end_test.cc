@@ -25,7 +25,7 @@ class LessorEndTest : public LessorTest {
   LessorEndTest() { StartPool({.min_connections = 1, .max_connections = 1}); }
 
   LeaseView GrantUsed() {
-    const LeaseView lease = Granted(Acquire(WithTtl(10s)));
+    LeaseView lease = Granted(Acquire(WithTtl(10s)));
     Execute(lease.grant.counter, "SELECT 1");
     return lease;
   }

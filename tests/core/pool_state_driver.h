@@ -143,7 +143,7 @@ class PoolStateDriver {
 
   PoolSnapshot Snapshot() const { return state_.Snapshot(now); }
   int32_t In(SlotState state) const { return Snapshot().in(state); }
-  const PoolCounters Counters() const { return Snapshot().counters; }
+  PoolCounters Counters() const { return Snapshot().counters; }
   int64_t Ended(EndReason reason) const { return Counters().ended[static_cast<size_t>(reason)]; }
   bool Waits(WaiterId id) const { return waiting_.contains(id); }
   const std::set<WaiterId>& waiting() const { return waiting_; }

@@ -20,7 +20,6 @@ namespace pglessor::core {
 namespace {
 
 using namespace std::chrono_literals;
-using test::HasReason;
 using test::StatusIs;
 using testing::ElementsAre;
 using testing::IsEmpty;

@@ -11,7 +11,6 @@
 namespace pglessor::postgres {
 namespace {
 
-using core::StatementEnd;
 using embedded::Eventually;
 
 class SessionCleanTest : public SessionTest {

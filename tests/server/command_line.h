@@ -26,7 +26,7 @@ class CommandLineTest : public testing::Test {
   static void SetEnvironment(const char* name, const char* value) { setenv(name, value, 1); }
   // NOLINTEND(concurrency-mt-unsafe)
 
-  static CommandLine Parse(std::vector<std::string> arguments) {
+  static CommandLine Parse(const std::vector<std::string>& arguments) {
     std::vector<const char*> argv = {"pglessor"};
     for (const std::string& argument : arguments) argv.push_back(argument.c_str());
     return ParseCommandLine(static_cast<int>(argv.size()), argv.data());

@@ -18,7 +18,6 @@ using testing::ElementsAre;
 using testing::Eq;
 using testing::HasSubstr;
 using testing::Optional;
-using testing::StartsWith;
 
 using ConfigTest = CommandLineTest;
 

@@ -53,7 +53,7 @@ void FakeConnection::Start(core::StatementKey key, core::Statement statement,
     }
   }
   if (!sent) {
-    sink->OnEnd(std::move(refused));
+    sink->OnEnd(std::move(refused));  // NOLINT(bugprone-use-after-move): moved only where it is sent
   } else if (!held) {
     FinishStatement();
   }

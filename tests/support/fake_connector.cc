@@ -62,7 +62,7 @@ FakeConnector::Opening FakeConnector::TakeHeld() {
 
 void FakeConnector::CompleteOpen() { Finish(TakeHeld(), absl::OkStatus()); }
 
-void FakeConnector::FailOpen(absl::Status why) { Finish(TakeHeld(), why); }
+void FakeConnector::FailOpen(const absl::Status& why) { Finish(TakeHeld(), why); }
 
 void FakeConnector::FailOpens(absl::Status why) {
   const core::MutexLock lock(mutex_);

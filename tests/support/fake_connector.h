@@ -26,7 +26,7 @@ class FakeConnector : public core::Connector {
   // From now on openings hang until the test ends each, oldest first.
   void HoldOpens();
   void CompleteOpen();
-  void FailOpen(absl::Status why);
+  void FailOpen(const absl::Status& why);
   // From now on openings fail with `why`, or with OK succeed again.
   void FailOpens(absl::Status why);
 

@@ -60,7 +60,7 @@ class CommandLineTest : public SystemTest {
     EXPECT_EQ(run.exit, 2);
     EXPECT_EQ(run.output, "");
     EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
-    const std::vector<std::string> lines = absl::StrSplit(run.log, '\n', absl::SkipEmpty());
+    std::vector<std::string> lines = absl::StrSplit(run.log, '\n', absl::SkipEmpty());
     EXPECT_THAT(lines, Each(StartsWith("pglessor: ")));
     return lines;
   }

@@ -14,7 +14,6 @@ namespace {
 
 using grpc::StatusCode;
 using grpc::health::v1::HealthCheckResponse;
-using testing::HasSubstr;
 
 class DrainTest : public SystemTest {
  protected:
