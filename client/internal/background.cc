@@ -46,7 +46,8 @@ void Background::SetTimer(TimerId id, Time due, OnWake on_wake) {
     MutexLock lock(mutex_);
     if (stopping_) return;
     timers_.insert_or_assign(id, Timer{due, std::move(on_wake)});
-    earliest = due_.emplace(due, id) == due_.begin();
+    const auto set = due_.emplace(due, id);
+    earliest = set == due_.begin();
   }
   // On its own thread it looks at the timers anyway before it sleeps.
   if (earliest && std::this_thread::get_id() != thread_.get_id()) WakeThread();

@@ -133,11 +133,10 @@ void HeldLease::OnRenewed(Time sent, const grpc::Status& status, const v1::Renew
     if (outcome.ok()) {
       term_.Renewed(now, PromiseOf(response.lease(), sent));
     } else {
-      term_.RenewalFailed(now, outcome);
+      gone = term_.RenewalFailed(now, outcome);
     }
-    gone = term_.Lost(now);
   }
-  if (gone && !outcome.ok()) {
+  if (gone) {
     End(outcome);  // a statement that runs is answered by the server, which knows what became of it
   } else {
     SetTimer();  // a loss by time is found by it, at once
@@ -285,9 +284,11 @@ absl::StatusOr<ReleaseResult> HeldLease::Release(v1::Disposition disposition) {
 
 void HeldLease::Abandon(const absl::Status& why) {
   bool tell = false;
+  Duration left;  // until the lease ends by itself, and nobody needs to be told
   {
     MutexLock lock(mutex_);
-    tell = !released_;
+    left = term_.trusted_until() - BootNow();
+    tell = !released_ && left > Duration::zero();
     released_ = true;
   }
   End(why);
@@ -301,7 +302,8 @@ void HeldLease::Abandon(const absl::Status& why) {
   // Nobody is left to be told how it ended, and where it fails the lease ends by its ttl. The replica is held
   // until then, since its connection carries the call.
   background_->Start<v1::ReleaseResponse>(
-      call_timeout_, prepare, [replica = replica_](const grpc::Status&, const v1::ReleaseResponse&) {});
+      std::min(left, call_timeout_), prepare,
+      [replica = replica_](const grpc::Status&, const v1::ReleaseResponse&) {});
 }
 
 }  // namespace pglessor::internal

@@ -43,14 +43,15 @@ void LeaseTerm::Renewed(Time now, const Promise& promise) {
   Take(promise);
 }
 
-void LeaseTerm::RenewalFailed(Time now, const absl::Status& why) {
+bool LeaseTerm::RenewalFailed(Time now, const absl::Status& why) {
   renewing_ = false;
   if (why.code() == absl::StatusCode::kFailedPrecondition || why.code() == absl::StatusCode::kNotFound) {
     End();
-    return;
+    return true;
   }
   renew_at_ =
       SaturatingAdd(now, std::clamp(renew_after_ / kPausesOfRetry, kShortestPause, kLongestRetryPause));
+  return false;
 }
 
 }  // namespace pglessor::internal

@@ -38,13 +38,16 @@ class LeaseTerm {
   // An attempt that has no answer by then is given up, so that another may be made.
   Time AttemptEnd(Time now) const;
   void Renewed(Time now, const Promise& promise);
-  // FAILED_PRECONDITION and NOT_FOUND: the lease is gone. All else may pass, and is tried again.
-  void RenewalFailed(Time now, const absl::Status& why);
+  // FAILED_PRECONDITION and NOT_FOUND: the lease is gone, and the answer true. All else may pass, and is
+  // tried again.
+  bool RenewalFailed(Time now, const absl::Status& why);
 
   // When to look again: a renewal is due, or the lease is lost.
   Time NextWake() const { return renewing_ || renew_at_ > trusted_until_ ? trusted_until_ : renew_at_; }
 
   Duration ttl() const { return ttl_; }
+  // From when on the lease ends by itself, whatever else happens.
+  Time trusted_until() const { return trusted_until_; }
 
  private:
   void Take(const Promise& promise);

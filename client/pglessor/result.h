@@ -21,13 +21,13 @@
 namespace pglessor {
 
 struct Summary {
-  std::vector<Column> columns;
-  std::string command_tag;    // PostgreSQL's own word, for instance "INSERT 0 3"
-  int64_t rows_affected = 0;  // by the command tag; 0 if it has no number
+  std::vector<Column> columns = {};
+  std::string command_tag = {};  // PostgreSQL's own word, for instance "INSERT 0 3"
+  int64_t rows_affected = 0;     // by the command tag; 0 if it has no number
   int64_t rows_returned = 0;
-  std::chrono::nanoseconds elapsed{0};  // at the server, from sending it to PostgreSQL to its end
-  bool in_transaction = false;          // one is open now, be it sound or failed
-  std::vector<std::string> notices;     // the texts of notices and warnings, in order
+  std::chrono::nanoseconds elapsed{0};    // at the server, from sending it to PostgreSQL to its end
+  bool in_transaction = false;            // one is open now, be it sound or failed
+  std::vector<std::string> notices = {};  // the texts of notices and warnings, in order
 };
 
 // A range of Row.

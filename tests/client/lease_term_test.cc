@@ -67,7 +67,7 @@ TEST(LeaseTerm, ARenewalThatComesTooLateRevivesNothing) {
 TEST(LeaseTerm, AnEndedLeaseIsLostAtOnce) {
   for (const absl::Status& why : {absl::FailedPreconditionError("ended"), absl::NotFoundError("forgotten")}) {
     LeaseTerm term = Renewing(kStart + 10s);
-    term.RenewalFailed(kStart + 10s, why);
+    EXPECT_TRUE(term.RenewalFailed(kStart + 10s, why));
     EXPECT_TRUE(term.Lost(kStart + 10s)) << why;
   }
 }
@@ -76,7 +76,7 @@ TEST(LeaseTerm, AFailureThatMayPassIsTriedAgainSoonerUntilTheEnd) {
   for (const absl::Status& why :
        {absl::UnavailableError("gone"), absl::DeadlineExceededError("slow"), absl::InternalError("bug")}) {
     LeaseTerm term = Renewing(kStart + 10s);
-    term.RenewalFailed(kStart + 11s, why);
+    EXPECT_FALSE(term.RenewalFailed(kStart + 11s, why));
     EXPECT_FALSE(term.Lost(kStart + 11s)) << why;
     EXPECT_GT(term.NextWake(), kStart + 11s) << "not in a tight loop";
     EXPECT_LE(term.NextWake(), kStart + 12s);

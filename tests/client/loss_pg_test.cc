@@ -58,11 +58,12 @@ TEST_F(ClientLoss, CutsOffTheStatementThatRuns) {
 }
 
 TEST_F(ClientLoss, AShortPauseOfTheServerIsSurvived) {
-  const Lease lease = AcquireFor(seconds(6));  // renewed after 2 s
+  const Lease lease = AcquireFor(seconds(3));  // to be renewed after one, while the server stands
+  const Time begin = BootNow();
   server().process().Signal(SIGSTOP);
-  ASSERT_TRUE(Eventually([begin = BootNow()] { return BootNow() > begin + milliseconds(2500); }));
+  ASSERT_TRUE(Eventually([&] { return BootNow() > begin + milliseconds(1500); }));
   server().process().Signal(SIGCONT);
-  ASSERT_TRUE(Eventually([begin = BootNow()] { return BootNow() > begin + seconds(5); }));
+  ASSERT_TRUE(Eventually([&] { return BootNow() > begin + milliseconds(3500); }));
   EXPECT_FALSE(lease.lost());
   EXPECT_EQ(client().Stats().in_use(), 1);
 }
@@ -97,7 +98,7 @@ TEST_F(ClientLoss, OfTheConnectionToPostgresIsFoundByTheStatement) {
 }
 
 TEST_F(ClientLoss, OfAKilledServerLeavesTheRunningStatementsOutcomeUnknown) {
-  Lease lease = Acquire();
+  Lease lease = AcquireFor(seconds(2));
   auto running = std::async(std::launch::async, [&] { return lease.Execute("SELECT pg_sleep(600)"); });
   ASSERT_TRUE(observer().AwaitRunning(lease.backend_pid(), "pg_sleep"));
   server().Kill();
