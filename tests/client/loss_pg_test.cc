@@ -52,7 +52,9 @@ TEST_F(ClientLoss, CutsOffTheStatementThatRuns) {
   auto running = std::async(std::launch::async, [&] { return lease.Execute("SELECT pg_sleep(600)"); });
   ASSERT_TRUE(observer().AwaitRunning(lease.backend_pid(), "pg_sleep"));
   server().process().Signal(SIGSTOP);
+  const Time stopped = BootNow();
   EXPECT_THAT(running.get(), FailsWith(StatusCode::kUnknown, "COMMIT_OUTCOME_UNKNOWN"));
+  EXPECT_LT(BootNow(), stopped + seconds(10)) << "the connection's own keepalive takes 15 s";
   EXPECT_TRUE(lease.lost());
   server().process().Signal(SIGCONT);
 }
