@@ -57,8 +57,13 @@ TEST_F(ClientReplica, ALeaseIsTrustedFromTheSendOfItsAcquireNotFromTheAnswer) {
 }
 
 TEST_F(ClientReplica, TheTimeThatAnAcquireWaitedDoesNotCount) {
-  home_.lease = LeaseOf(milliseconds(100), hours(1));
-  *home_.lease.mutable_waited() = internal::ToProto(seconds(60));
+  constexpr milliseconds kTtl(100);
+  home_.lease = LeaseOf(kTtl, hours(1));
+  *home_.lease.mutable_waited() = internal::ToProto(seconds(60));  // far more than it was, to be sure
+  home_.on_acquire = [&](const auto&) {
+    const Time arrived = BootNow();
+    Eventually([&] { return BootNow() >= arrived + 2 * kTtl; });
+  };
   const absl::StatusOr<Lease> lease = client_.Acquire();
   ASSERT_TRUE(lease.ok()) << lease.status();
   EXPECT_FALSE(lease->lost());
