@@ -17,15 +17,7 @@ endif()
 find_package(Protobuf REQUIRED) # module mode: Debian ships no package config for it
 find_package(OpenSSL REQUIRED)
 
-# gRPC's own Findre2 asks pkg-config, which on Debian 13 walks Abseil's graph for half a minute.
-# gRPC looks for re2 only where re2_FOUND is unset.
-if(NOT TARGET re2::re2)
-  find_library(PGLESSOR_RE2_LIBRARY re2 REQUIRED)
-  mark_as_advanced(PGLESSOR_RE2_LIBRARY)
-  add_library(re2::re2 INTERFACE IMPORTED)
-  set_property(TARGET re2::re2 PROPERTY INTERFACE_LINK_LIBRARIES "${PGLESSOR_RE2_LIBRARY}")
-endif()
-set(re2_FOUND TRUE)
+include(Re2)
 find_package(gRPC CONFIG REQUIRED)
 
 find_package(PkgConfig REQUIRED)

@@ -60,7 +60,8 @@ function(pglessor_proto_library name)
     set(compiled ${name})
     add_library(${compiled} STATIC ${sources})
   endif()
-  target_include_directories(${compiled} SYSTEM PUBLIC "${out}")
+  # Where it is installed, its headers are not.
+  target_include_directories(${compiled} SYSTEM PUBLIC "$<BUILD_INTERFACE:${out}>")
   target_compile_options(${compiled} PRIVATE -w) # not our code
   target_link_libraries(${compiled} PUBLIC protobuf::libprotobuf)
   if(NOT arg_MESSAGES_ONLY)

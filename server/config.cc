@@ -69,6 +69,7 @@ void Declare(CLI::App& app, Flags& flags) {
       ->group("Database (--dsn or --embedded)");
   app.add_option("--control-dsn", flags.control_dsn,
                  "the same database by a role with pg_monitor and pg_signal_backend [--dsn]")
+      ->envname("PGLESSOR_CONTROL_DSN")
       ->group("Database (--dsn or --embedded)");
   flags.embedded_flag = app.add_option("--embedded", flags.embedded,
                                        "start and own a private PostgreSQL, in DIR or in a temporary folder")

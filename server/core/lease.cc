@@ -9,7 +9,7 @@
 namespace pglessor::core {
 
 Lease::Lease(LeaseGrant grant)
-    : grant_(std::move(grant)), ttl_(grant_.terms.ttl), expiry_(SaturatingAdd(grant_.acquired, ttl_)) {}
+    : grant_(std::move(grant)), ttl_(grant_.terms.ttl), term_(ttl_), expiry_(SaturatingAdd(grant_.acquired, ttl_)) {}
 
 absl::StatusOr<StatementId> Lease::TakePermit(Time now) {
   if (!Alive(now)) return EndedError(end_reason_.value_or(EndReason::kExpired));
@@ -33,6 +33,7 @@ absl::Status Lease::Renew(Time now, std::optional<Duration> ttl, Time latest) {
   if (!Alive(now)) return EndedError(end_reason_.value_or(EndReason::kExpired));
   ttl_ = ttl.value_or(ttl_);
   expiry_ = std::min(SaturatingAdd(now, ttl_), latest);
+  term_ = expiry_ - now;
   claimed_ = true;
   return absl::OkStatus();
 }

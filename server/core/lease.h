@@ -71,7 +71,8 @@ class Lease {
   LeaseState state() const { return state_; }
   std::optional<EndReason> end_reason() const { return end_reason_; }
   Time expiry() const { return expiry_; }
-  Duration ttl() const { return ttl_; }
+  // Of its present term: what was asked for, or less where its lifetime or a drain ends before.
+  Duration ttl() const { return term_; }
   bool has_run_a_statement() const { return last_statement_.value > 0; }
 
   // The right to run one statement.
@@ -100,7 +101,8 @@ class Lease {
   const LeaseGrant grant_;
   LeaseState state_ = LeaseState::kActive;
   std::optional<EndReason> end_reason_;
-  Duration ttl_;
+  Duration ttl_;   // as asked for
+  Duration term_;  // from the last grant or renewal to the expiry
   Time expiry_;
   bool permit_taken_ = false;
   bool claimed_ = false;

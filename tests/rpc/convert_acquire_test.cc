@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -174,12 +175,14 @@ TEST(ConvertAcquire, BoundsEachTag) {
   }
 }
 
-TEST(ConvertAcquire, TellsARequestIdThatIsNotBuiltYetFromOneThatIsNoUuid) {
+TEST(ConvertAcquire, TakesAUuidInEitherCaseAsARequestId) {
   v1::AcquireRequest request;
   for (const char* good : {"7f1c0e52-9f0a-4b1e-8b53-2f4a4c1de001", "7F1C0E52-9F0A-4B1E-8B53-2F4A4C1DE001",
                            "00000000-0000-0000-0000-000000000000"}) {
     request.set_request_id(good);
-    EXPECT_THAT(FromProto(request), HasReason("NOT_BUILT_YET")) << good;
+    const auto acquire = FromProto(request);
+    ASSERT_THAT(acquire, IsOk());
+    EXPECT_EQ(acquire->request_id, absl::AsciiStrToLower(good));
   }
   for (const std::string& bad : {std::string("x"), std::string("7f1c0e529f0a4b1e8b532f4a4c1de001"),
                                  std::string("{7f1c0e52-9f0a-4b1e-8b53-2f4a4c1de001}"),

@@ -18,10 +18,12 @@ class CommandLineTest : public testing::Test {
   CommandLineTest() {
     unsetenv("PGLESSOR_LISTEN");
     unsetenv("PGLESSOR_DSN");
+    unsetenv("PGLESSOR_CONTROL_DSN");
   }
   ~CommandLineTest() override {
     unsetenv("PGLESSOR_LISTEN");
     unsetenv("PGLESSOR_DSN");
+    unsetenv("PGLESSOR_CONTROL_DSN");
   }
   static void SetEnvironment(const char* name, const char* value) { setenv(name, value, 1); }
   // NOLINTEND(concurrency-mt-unsafe)

@@ -73,12 +73,14 @@ TEST_F(ConfigTest, ListensWhereItIsTold) {
               ElementsAre("0.0.0.0:7432"));
 }
 
-TEST_F(ConfigTest, TakesListenAndDsnFromTheEnvironment) {
+TEST_F(ConfigTest, TakesListenAndDsnsFromTheEnvironment) {
   SetEnvironment("PGLESSOR_LISTEN", "127.0.0.1:9");
   SetEnvironment("PGLESSOR_DSN", "host=env");
+  SetEnvironment("PGLESSOR_CONTROL_DSN", "host=control");
   const Config config = MustParse({});
   EXPECT_THAT(config.listen, ElementsAre("127.0.0.1:9"));
   EXPECT_EQ(config.dsn, "host=env");
+  EXPECT_EQ(config.control_dsn, "host=control");
 }
 
 TEST_F(ConfigTest, LetsAFlagOverrideTheEnvironment) {

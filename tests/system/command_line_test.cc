@@ -145,7 +145,8 @@ TEST_F(CommandLineTest, HelpListsEveryFlag) {
                            "--help",
                            "probe",
                            "PGLESSOR_LISTEN",
-                           "PGLESSOR_DSN"}) {
+                           "PGLESSOR_DSN",
+                           "PGLESSOR_CONTROL_DSN"}) {
     EXPECT_THAT(run.output, HasSubstr(flag));
   }
 }

@@ -14,7 +14,6 @@ namespace {
 using grpc::StatusCode;
 using testing::HasSubstr;
 using Operators = v1::OperatorService::Stub;
-using Leases = v1::LeaseService::Stub;
 
 class NotBuiltTest : public SystemTest {
  protected:
@@ -34,33 +33,6 @@ class NotBuiltTest : public SystemTest {
     ExpectNotBuilt((stub.*method)(context.get(), request, &response), name);
   }
 };
-
-TEST_F(NotBuiltTest, OfTheLeaseService) {
-  Leases& leases = client().leases();
-  v1::ResetRequest reset;
-  reset.set_pool("default");
-  ExpectNotBuilt(leases, &Leases::Reset, "Reset", reset);
-  v1::RenewRequest renew;
-  renew.mutable_pool()->set_pool("default");
-  ExpectNotBuilt(leases, &Leases::Renew, "Renew of a pool", renew);
-  v1::AcquireRequest acquire;
-  acquire.set_request_id("7f1c0e52-9f0a-4b1e-8b53-2f4a4c1de001");
-  ExpectNotBuilt(leases, &Leases::Acquire, "Acquire with a request_id", acquire);
-  v1::ExpireRequest expire;
-  expire.mutable_leases()->set_pool("default");
-  ExpectNotBuilt(leases, &Leases::Expire, "Expire of leases", expire);
-  expire.mutable_connections()->set_pool("default");
-  ExpectNotBuilt(leases, &Leases::Expire, "Expire of connections", expire);
-}
-
-TEST_F(NotBuiltTest, ValidateOnlyEndsNoLease) {
-  const Held held = Acquire();
-  v1::ExpireRequest expire;
-  expire.set_lease_token(held.token);
-  expire.set_validate_only(true);
-  EXPECT_THAT(client().Expire(expire), FailsWith(StatusCode::UNIMPLEMENTED, "NOT_BUILT_YET"));
-  EXPECT_THAT(client().Execute(held.token, "SELECT 1"), IsOk());
-}
 
 TEST_F(NotBuiltTest, OfTheSqlService) {
   v1::ExecuteRequest once = Statement("", "SELECT 1");

@@ -1,0 +1,62 @@
+// A caller of one pglessor server (or of several behind one address).
+//
+//   absl::StatusOr<pglessor::Client> client = pglessor::Client::Create({.address = "127.0.0.1:7432"});
+//   absl::StatusOr<pglessor::Lease> lease = client->Acquire({.holder = "billing"});
+//   absl::StatusOr<pglessor::Result> fruit = lease->Execute("SELECT * FROM fruit WHERE grams > $1", 100);
+//
+// One Client for the whole process is right: its connection is shared, and one background thread renews and
+// releases the leases of all threads. Calls on a lease go to the replica that granted it, by the address that
+// the lease names (the server's --advertise). Where that one cannot be reached from here, Acquire succeeds
+// and everything after it fails with UNAVAILABLE: then the server advertises the wrong address.
+//
+// Threads: any may call Acquire, at once; moving and destroying need the client for themselves.
+// Owns: the connections and the background thread. The destructor releases the leases that still live (they
+// are lost() from then on) and waits until the server has heard of it, at most `call_timeout`.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+
+#include "pglessor/acquire_options.h"
+#include "pglessor/lease.h"
+
+namespace pglessor {
+
+namespace internal {
+class Runtime;
+}  // namespace internal
+
+struct ClientOptions {
+  // HOST:PORT or unix:PATH. Spoken to in plain text.
+  std::string address;
+  // What an Acquire does not say itself.
+  AcquireOptions acquire = {};
+  // The longest that a call which does not wait for anything may take: Release, and a rollback by destructor.
+  std::chrono::nanoseconds call_timeout = std::chrono::seconds(5);
+};
+
+class Client {
+ public:
+  // Connects to nothing yet: a server that is not there shows in Acquire.
+  // Fails with: INVALID_ARGUMENT (no address), RESOURCE_EXHAUSTED (no thread to be had).
+  static absl::StatusOr<Client> Create(ClientOptions options);
+
+  Client(Client&&) noexcept;
+  Client& operator=(Client&&) noexcept;
+  ~Client();
+
+  // Leases a connection; waits its turn for one, at most `wait_timeout`.
+  // Fails with: what the server says (see ErrorReason), UNAVAILABLE without a reason where it cannot be
+  // reached, DEADLINE_EXCEEDED where `timeout` ran out first.
+  absl::StatusOr<Lease> Acquire(const AcquireOptions& options = {});
+
+ private:
+  explicit Client(std::unique_ptr<internal::Runtime> runtime);
+
+  std::unique_ptr<internal::Runtime> runtime_;  // null after a move
+};
+
+}  // namespace pglessor
