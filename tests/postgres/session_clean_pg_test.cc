@@ -195,5 +195,43 @@ TEST_F(SessionCleanTest, LeavesTheNameOfACustomSettingButNotItsValue) {
   EXPECT_EQ(session.Value("SELECT current_setting('my.secret', true)"), "");
 }
 
+// The holder's own statement_timeout strikes DISCARD ALL, which has a lot to drop: what is not dropped then
+// must not reach the next one.
+TEST_F(SessionCleanTest, IsUncleanWhereDiscardAllFails) {
+  LeasedSession session(edge_);
+  session.MustRun({"DO $$ BEGIN FOR i IN 1..800 LOOP EXECUTE 'CREATE TEMP TABLE leak' || i || ' (n int)'; "
+                   "END LOOP; END $$",
+                   "SET statement_timeout = '2ms'"});
+  EXPECT_FALSE(session.Clean().ok());
+}
+
+TEST_F(SessionCleanTest, AnswersAProbe) {
+  LeasedSession session(edge_);
+  session.MustRun({"SELECT 1"});
+  ASSERT_TRUE(session.Clean().ok());
+  test::Answer<core::Connection::CleanReport> probed;
+  session.connection().Probe(probed.Callback());
+  ASSERT_TRUE(Eventually([&] { return probed.here(); }, kPatience));
+  EXPECT_TRUE(probed->ok()) << *probed;
+  session.MustRun({"SELECT 2"});
+}
+
+TEST_F(SessionCleanTest, FailsTheProbeOfWhatHangsOrHasGone) {
+  LeasedSession session(edge_);
+  test::Answer<core::Connection::CleanReport> hung;
+  {
+    const StoppedBackend stopped(TheServer(), session.pid());
+    session.connection().Probe(hung.Callback());
+    ASSERT_TRUE(Eventually([&] { return hung.here(); }, kPatience));
+  }
+  EXPECT_FALSE(hung->ok());
+  observer_.Query("SELECT pg_terminate_backend(" + std::to_string(session.pid()) + ")");
+  ASSERT_TRUE(Eventually([&] { return session.connection().lost(); }, kPatience));
+  test::Answer<core::Connection::CleanReport> gone;
+  session.connection().Probe(gone.Callback());
+  ASSERT_TRUE(Eventually([&] { return gone.here(); }, kPatience));
+  EXPECT_FALSE(gone->ok());
+}
+
 }  // namespace
 }  // namespace pglessor::postgres

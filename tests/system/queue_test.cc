@@ -6,8 +6,6 @@
 #include <thread>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
-#include "absl/synchronization/notification.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -20,7 +18,6 @@ namespace {
 using grpc::StatusCode;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
-using testing::Each;
 
 class QueueTest : public SystemTest {
  protected:
@@ -33,46 +30,6 @@ class QueueTest : public SystemTest {
     return Eventually([&] { return client().Stats().waiting() == waiting; });
   }
 };
-
-TEST_F(QueueTest, FiftyCallersAreAllServedByTwentyConnections) {
-  constexpr int kCallers = 50, kMin = 10, kMax = 20;
-  Serve(kMin, kMax);
-  ASSERT_TRUE(AwaitRest());
-  const int authorized_before = database().LogLines("connection authorized: user=app");
-  const int received_before = database().LogLines("connection received");
-
-  // Whoever has a lease holds it until everybody has asked.
-  absl::Notification all_have_asked;
-  std::vector<int> served(kCallers);
-  std::vector<std::thread> callers;
-  for (int i = 0; i < kCallers; ++i) {
-    callers.emplace_back([&, i] {
-      const Answer<v1::AcquireResponse> held = client().Acquire();
-      all_have_asked.WaitForNotification();
-      EXPECT_THAT(held, IsOk());
-      const std::string& token = held.response.lease_token();
-      EXPECT_EQ(client().Execute(token, "SELECT $1::int8", {Int(i)}).Value(), absl::StrCat("int_value: ", i));
-      EXPECT_THAT(client().Release(token), IsOk());
-      served[i] = held.ok() ? 1 : 0;
-    });
-  }
-  EXPECT_TRUE(Eventually([&] {
-    const v1::PoolStats stats = client().Stats();
-    return stats.in_use() == kMax && stats.waiting() == kCallers - kMax;
-  }));
-  all_have_asked.Notify();
-  for (std::thread& caller : callers) caller.join();
-
-  EXPECT_THAT(served, Each(1));
-  EXPECT_EQ(database().LogLines("connection authorized: user=app") - authorized_before, kMax - kMin);
-  EXPECT_EQ(database().LogLines("connection received") - received_before, kMax - kMin);
-  const v1::PoolStats stats = client().Stats();
-  EXPECT_EQ(stats.counters().granted(), kCallers);
-  EXPECT_EQ(stats.counters().released(), kCallers);
-  EXPECT_EQ(stats.counters().connections_opened(), kMax);
-  EXPECT_EQ(stats.counters().connections_closed(), 0);
-  EXPECT_EQ(stats.total(), kMax);
-}
 
 TEST_F(QueueTest, WaitersAreServedInTheirOrder) {
   Serve(1, 1);

@@ -1,0 +1,139 @@
+// Connections that grow old or idle: over gRPC and on a real PostgreSQL, with times shorter than anybody
+// would configure, and so with the server's parts put together here.
+#include <chrono>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+#include "server/core/lessor.h"
+#include "server/core/reaper.h"
+#include "server/executor/boot_clock.h"
+#include "server/executor/event_loop.h"
+#include "server/postgres/connector.h"
+#include "server/postgres/control_connection.h"
+#include "server/rpc/rpc_server.h"
+#include "tests/support/toy_token_key.h"
+#include "tests/system/support/client.h"
+#include "tests/system/support/database.h"
+#include "tests/system/support/eventually.h"
+
+namespace pglessor::system {
+namespace {
+
+using namespace std::chrono_literals;
+
+// The server in this process.
+class Service {
+ public:
+  explicit Service(const core::PoolOptions& pool) {
+    if (const absl::Status listening = rpc_.Listen(); !listening.ok()) throw std::runtime_error("no port");
+    lessor_.AddPool(pool, connector_, control_);
+    control_.Start();
+    lessor_.Start();
+    reaper_.Start();
+    loop_thread_ = std::thread([this] { loop_.Run(); });
+    rpc_.Serve(lessor_, clock_);
+    EXPECT_TRUE(Eventually([&] { return lessor_.Warm(); }));
+  }
+  ~Service() {
+    lessor_.Drain();
+    lessor_.CloseAll();
+    EXPECT_TRUE(Eventually([&] { return lessor_.Empty(); }));
+    rpc_.Stop(500ms);
+    loop_.Stop();
+    loop_thread_.join();
+  }
+  Service(const Service&) = delete;
+  Service& operator=(const Service&) = delete;
+
+  const std::string& address() const { return rpc_.addresses().front(); }
+
+ private:
+  Database& database_ = Database::Get();
+  rpc::RpcServer rpc_{{.listen = {"127.0.0.1:0"}, .reflection = false, .version = "test"}};
+  const executor::BootClock clock_;
+  const test::ToyTokenKey key_;
+  const core::Events events_;
+  executor::EventLoop loop_{clock_};
+  postgres::ControlConnection control_{loop_, {database_.control_dsn(), "pglessor-control"}};
+  postgres::Connector connector_{loop_, control_, {database_.dsn(), "pglessor"}};
+  core::Lessor lessor_{{.replica = {"test", 1}, .server_address = "", .leases = {}}, clock_, key_, events_};
+  core::Reaper reaper_{lessor_, clock_, loop_};
+  std::thread loop_thread_;
+};
+
+std::string PidOf(Client& client, const std::string& token) {
+  return client.Execute(token, "SELECT pg_backend_pid()").Value();
+}
+
+TEST(UpkeepTest, AConnectionOlderThanItsLifetimeIsNeverHandedOut) {
+  constexpr auto kLifetime = 1s;
+  Service service({.min_connections = 2, .max_connections = 3, .max_lifetime = kLifetime});
+  Client client(service.address());
+  const auto until = std::chrono::steady_clock::now() + 3 * kLifetime;
+  while (std::chrono::steady_clock::now() < until) {
+    const auto held = client.Acquire(AcquireFor(10s));
+    ASSERT_THAT(held, IsOk());
+    // By PostgreSQL's own account. The grant was a moment before.
+    const auto age = client.Execute(
+        held.response.lease_token(),
+        "SELECT clock_timestamp() - backend_start < interval '1.5 s' FROM pg_stat_activity "
+        "WHERE pid = pg_backend_pid()");
+    EXPECT_EQ(age.Value(), "bool_value: true");
+    EXPECT_THAT(client.Release(held.response.lease_token()), IsOk());
+  }
+  EXPECT_GE(client.Stats().counters().connections_opened(), 4);
+}
+
+TEST(UpkeepTest, ProbesBeforeItLendsWhatIdled) {
+  Service service({.min_connections = 1, .max_connections = 1, .validate_after = 0ms});
+  Client client(service.address());
+  const auto held = client.Acquire();
+  ASSERT_THAT(held, IsOk());
+  EXPECT_THAT(client.Execute(held.response.lease_token(), "SELECT 1"), IsOk());
+  const v1::PoolStats stats = client.Stats();
+  EXPECT_EQ(stats.counters().validations(), 1);
+  EXPECT_EQ(stats.counters().validation_failures(), 0);
+}
+
+// A backend that hangs: the socket is fine, and no answer comes.
+TEST(UpkeepTest, ReplacesWhatDoesNotAnswerItsProbe) {
+  Service service({.min_connections = 1, .max_connections = 2, .validate_after = 0ms});
+  Client client(service.address());
+  const int32_t pid = client.Stats().connections(0).backend_pid();
+  ASSERT_EQ(Database::Get().observer().Activity(pid, "usename"), "app");
+  ASSERT_EQ(kill(pid, SIGSTOP), 0);
+  const auto held = client.Acquire();
+  kill(pid, SIGCONT);
+  ASSERT_THAT(held, IsOk());
+  EXPECT_NE(held.response.lease().backend_pid(), pid);
+  EXPECT_EQ(client.Stats().counters().validation_failures(), 1);
+}
+
+TEST(UpkeepTest, ClosesWhatNobodyNeedsDownToTheMinimum) {
+  Service service({.min_connections = 1, .max_connections = 3, .idle_timeout = 200ms});
+  Client client(service.address());
+  std::vector<std::string> tokens;
+  for (int i = 0; i < 3; ++i) {
+    const auto held = client.Acquire();
+    ASSERT_THAT(held, IsOk());
+    tokens.push_back(held.response.lease_token());
+    EXPECT_NE(PidOf(client, tokens.back()), "");
+  }
+  for (const std::string& token : tokens) EXPECT_THAT(client.Release(token), IsOk());
+  EXPECT_TRUE(Eventually([&] { return client.Stats().total() == 1; }));
+  EXPECT_EQ(client.Stats().available(), 1);
+}
+
+TEST(UpkeepTest, KeepsIdleConnectionsAlive) {
+  Service service({.min_connections = 2, .max_connections = 2, .keepalive = 200ms});
+  Client client(service.address());
+  EXPECT_TRUE(Eventually([&] { return client.Stats().counters().validations() >= 4; }));
+  EXPECT_EQ(client.Stats().counters().validation_failures(), 0);
+}
+
+}  // namespace
+}  // namespace pglessor::system
