@@ -263,10 +263,20 @@ TEST_F(PoolBehaviourTest, ATerminatedBackendIsNeverHandedOut) {
   for (int round = 0; round < 5; ++round) {
     ASSERT_TRUE(AwaitRest());
     const v1::PoolStats before = client().Stats();
-    for (int i = 0; i < kMin / 2; ++i) observer().Terminate(before.connections(i).backend_pid());
+    std::set<int> dead;
+    for (int i = 0; i < kMin / 2; ++i) dead.insert(before.connections(i).backend_pid());
+    for (const int pid : dead) observer().Terminate(pid);
+    // Nobody has to stumble over them: the pool sees their sockets end.
+    ASSERT_TRUE(Eventually([&] {
+      const v1::PoolStats stats = client().Stats();
+      return stats.available() == kMin &&
+             std::none_of(stats.connections().begin(), stats.connections().end(),
+                          [&](const auto& connection) { return dead.contains(connection.backend_pid()); });
+    }));
     std::vector<Held> held;
     for (int i = 0; i < kMin; ++i) {
       held.push_back(Acquire());
+      EXPECT_FALSE(dead.contains(held.back().lease.backend_pid()));
       EXPECT_THAT(client().Execute(held.back().token, "SELECT 1"), IsOk());
     }
     for (const Held& lease : held) EXPECT_THAT(client().Release(lease.token), IsOk());

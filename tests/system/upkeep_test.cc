@@ -99,6 +99,22 @@ TEST(UpkeepTest, ProbesBeforeItLendsWhatIdled) {
   EXPECT_EQ(stats.counters().validation_failures(), 0);
 }
 
+// At once after the backend's end, when the news of it may still be on its way.
+TEST(UpkeepTest, AProbeFindsWhatHasJustDied) {
+  Service service({.min_connections = 1, .max_connections = 2, .validate_after = 0ms});
+  Client client(service.address());
+  for (int round = 0; round < 10; ++round) {
+    ASSERT_TRUE(Eventually([&] { return client.Stats().available() == 1; }));
+    const int32_t pid = client.Stats().connections(0).backend_pid();
+    Database::Get().observer().Terminate(pid);
+    ASSERT_TRUE(Database::Get().observer().AwaitGone(pid));
+    const auto held = client.Acquire();
+    ASSERT_THAT(held, IsOk());
+    EXPECT_THAT(client.Execute(held.response.lease_token(), "SELECT 1"), IsOk());
+    EXPECT_THAT(client.Release(held.response.lease_token()), IsOk());
+  }
+}
+
 // A backend that hangs: the socket is fine, and no answer comes.
 TEST(UpkeepTest, ReplacesWhatDoesNotAnswerItsProbe) {
   Service service({.min_connections = 1, .max_connections = 2, .validate_after = 0ms});
