@@ -4,6 +4,7 @@
 #include <chrono>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 
@@ -33,6 +34,10 @@ constexpr char kTakeBlock[] =
     "BEGIN; SET LOCAL synchronous_commit = on; SELECT pg_catalog.pg_current_xact_id() FROM "
     "pg_catalog.pg_logical_emit_message(true, 'pglessor', ''); COMMIT";
 
+std::string NameOf(const BackendIdentity& backend) {
+  return absl::StrCat(backend.pid, "/", backend.start_microseconds);
+}
+
 std::string SameBackend(const BackendIdentity& backend) {
   return absl::StrCat(
       "FROM pg_catalog.pg_stat_activity WHERE pid = ", backend.pid,
@@ -42,7 +47,10 @@ std::string SameBackend(const BackendIdentity& backend) {
 }  // namespace
 
 ControlConnection::ControlConnection(executor::EventLoop& loop, Address address)
-    : loop_(loop), address_(std::move(address)), reopen_pause_(kFirstReopenPause) {}
+    : loop_(loop),
+      address_(std::move(address)),
+      gone_pause_(kFirstGonePause),
+      reopen_pause_(kFirstReopenPause) {}
 
 ControlConnection::~ControlConnection() = default;
 
@@ -78,24 +86,56 @@ void ControlConnection::Cancel(const BackendIdentity& backend, Signalled signall
 
 void ControlConnection::AwaitGone(const BackendIdentity& backend, Means means,
                                   absl::AnyInvocable<void()> gone) {
-  AskIfGone(backend, means, kFirstGonePause, std::move(gone));
+  awaited_.push_back({backend, means, std::move(gone)});
+  gone_pause_ = kFirstGonePause;
+  if (who_is_there_asked_) return;
+  // Others that come in this turn of the loop are asked about with it.
+  if (gone_timer_) loop_.Cancel(*gone_timer_);
+  gone_timer_ = loop_.RunAfter(core::Duration::zero(), [this] { AskWhoIsThere(); });
 }
 
-void ControlConnection::AskIfGone(const BackendIdentity& backend, Means means, core::Duration pause,
-                                  absl::AnyInvocable<void()> gone) {
-  // A termination that is lost with the control connection is asked for again with the next question.
-  const char* const what =
-      means == Means::kTerminate ? "SELECT count(pg_catalog.pg_terminate_backend(pid)) " : "SELECT count(*) ";
-  Ask({absl::StrCat(what, SameBackend(backend)), [this, backend, means, pause, gone = std::move(gone)](
-                                                     const absl::StatusOr<std::string>& answer) mutable {
-         if (answer.ok() && *answer == "0") {
-           gone();
-           return;
-         }
-         loop_.RunAfter(pause, [this, backend, means, pause, gone = std::move(gone)]() mutable {
-           AskIfGone(backend, means, std::min<core::Duration>(pause * 2, kLastGonePause), std::move(gone));
-         });
+void ControlConnection::AskWhoIsThere() {
+  gone_timer_.reset();
+  who_is_there_asked_ = true;
+  // The answer names those that are there, as "pid/start" between commas. A termination that is lost with the
+  // control connection is asked for again with the next question.
+  std::string all;
+  std::string to_terminate = "NULL";
+  for (const Awaited& awaited : awaited_) {
+    absl::StrAppend(&all, all.empty() ? "" : ", ", awaited.backend.pid);
+    if (awaited.means == Means::kTerminate) {
+      absl::StrAppend(&to_terminate, ", '", NameOf(awaited.backend), "'");
+    }
+  }
+  Ask({absl::StrCat(
+           "SELECT ',' || pg_catalog.string_agg(name, ',') || ',' FROM (SELECT name, CASE WHEN name IN (",
+           to_terminate,
+           ") THEN pg_catalog.pg_terminate_backend(pid) END FROM (SELECT pid, pid || '/' "
+           "|| (extract(epoch FROM backend_start) * 1000000)::int8 AS name FROM "
+           "pg_catalog.pg_stat_activity WHERE pid IN (",
+           all, ")) AS named OFFSET 0) AS asked"),
+       [this, asked_about = awaited_.size()](const absl::StatusOr<std::string>& answer) {
+         OnWhoIsThere(asked_about, answer);
        }});
+}
+
+void ControlConnection::OnWhoIsThere(size_t asked_about, const absl::StatusOr<std::string>& answer) {
+  std::vector<Awaited> gone;
+  if (answer.ok()) {
+    std::vector<Awaited> left;
+    for (size_t i = 0; i < awaited_.size(); ++i) {
+      const bool there =
+          i >= asked_about || absl::StrContains(*answer, absl::StrCat(",", NameOf(awaited_[i].backend), ","));
+      (there ? left : gone).push_back(std::move(awaited_[i]));
+    }
+    awaited_ = std::move(left);
+  }
+  who_is_there_asked_ = false;
+  if (!awaited_.empty()) {
+    gone_timer_ = loop_.RunAfter(gone_pause_, [this] { AskWhoIsThere(); });
+    gone_pause_ = std::min<core::Duration>(gone_pause_ * 2, kLastGonePause);
+  }
+  for (Awaited& backend : gone) backend.gone();
 }
 
 void ControlConnection::Subscribe(Taken taken) {

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -61,8 +62,8 @@ class ControlConnection : public core::FencingSource, private Backend::Listener 
   void Open();
   void Ask(Command command);
   void Next();
-  void AskIfGone(const BackendIdentity& backend, Means means, core::Duration pause,
-                 absl::AnyInvocable<void()> gone);
+  void AskWhoIsThere();
+  void OnWhoIsThere(size_t asked_about, const absl::StatusOr<std::string>& answer);
   void AskForBlock();
   void CheckDeadlines();
   void Drop(const absl::Status& why);
@@ -76,6 +77,17 @@ class ControlConnection : public core::FencingSource, private Backend::Listener 
   const Address address_;
   Taken taken_;
   bool block_asked_ = false;
+
+  // Backends that are to go, all asked about at once: a pool that is replaced closes as many as it has.
+  struct Awaited {
+    BackendIdentity backend;
+    Means means = Means::kAsk;
+    absl::AnyInvocable<void()> gone;
+  };
+  std::vector<Awaited> awaited_;
+  bool who_is_there_asked_ = false;  // and not answered yet
+  core::Duration gone_pause_;        // until they are asked about again
+  std::optional<executor::EventLoop::TimerId> gone_timer_;
 
   std::unique_ptr<Backend> backend_;  // null while it is away
   core::Duration reopen_pause_;
