@@ -225,6 +225,13 @@ TEST_F(SessionFenceTest, AHundredCancelsThatRaceWithTheEndHitNoLaterLease) {
 class UnansweredCancelTest : public SessionFenceTest {
  protected:
   void SetUp() override {
+    // It answers, so the youngest control connection is this edge's, and not the last test's.
+    test::Answer<absl::Status> control_answers;
+    edge_.loop().Post([this, answer = control_answers.Callback()]() mutable {
+      edge_.control().Cancel({}, std::move(answer));
+    });
+    ASSERT_TRUE(Eventually([&] { return control_answers.here(); }, kPatience));
+    ASSERT_TRUE(control_answers->ok()) << *control_answers;
     control_.emplace(TheServer(), observer_.ControlPid());
     test::Answer<bool> asked;
     // From the loop, so that the cancel comes right behind its statement.
