@@ -1,6 +1,6 @@
 // What a lease costs one caller: Acquire + Release, beside two empty calls to the floor server, in turn.
 //
-//   rpc_floor_server --listen=127.0.0.1:7001 --api=cq &
+//   sleep inf | rpc_floor_server --listen=127.0.0.1:7001 --api=cq &
 //   pglessor --embedded --listen 127.0.0.1:7002 &
 //   lease_pair --floor=127.0.0.1:7001 --pglessor=127.0.0.1:7002
 //

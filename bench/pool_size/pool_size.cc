@@ -93,8 +93,7 @@ class Caller {
 };
 
 int Main() {
-  const auto channel =
-      grpc::CreateChannel(absl::GetFlag(FLAGS_pglessor), grpc::InsecureChannelCredentials());
+  const auto channel = grpc::CreateChannel(absl::GetFlag(FLAGS_pglessor), grpc::InsecureChannelCredentials());
   Caller caller(channel);
   std::printf("%12s %8s %12s %8s\n", "50 callers", "opened", "reset", "failed");
   for (int round = 0; round < absl::GetFlag(FLAGS_rounds); ++round) {

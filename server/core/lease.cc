@@ -9,7 +9,10 @@
 namespace pglessor::core {
 
 Lease::Lease(LeaseGrant grant)
-    : grant_(std::move(grant)), ttl_(grant_.terms.ttl), term_(ttl_), expiry_(SaturatingAdd(grant_.acquired, ttl_)) {}
+    : grant_(std::move(grant)),
+      ttl_(grant_.terms.ttl),
+      term_(ttl_),
+      expiry_(SaturatingAdd(grant_.acquired, ttl_)) {}
 
 absl::StatusOr<StatementId> Lease::TakePermit(Time now) {
   if (!Alive(now)) return EndedError(end_reason_.value_or(EndReason::kExpired));

@@ -364,9 +364,8 @@ void Lessor::CarryOut(LeaseCounter lease, const LeaseTable::EndWork& work, Lease
   if (discard) {
     connection.Fence(lease, std::move(fenced));
   } else {
-    connection.Clean(lease, std::move(fenced), [&pool, slot](const Connection::CleanReport& report) {
-      pool.Cleaned(slot, report);
-    });
+    connection.Clean(lease, std::move(fenced),
+                     [&pool, slot](const Connection::CleanReport& report) { pool.Cleaned(slot, report); });
   }
 }
 

@@ -161,8 +161,7 @@ void Pool::Renew(int32_t target, PoolOperation::Done done) {
   });
 }
 
-std::vector<LeaseCounter> Pool::LeasesOf(const std::vector<ConnectionIndex>& connections,
-                                         EndReason reason) {
+std::vector<LeaseCounter> Pool::LeasesOf(const std::vector<ConnectionIndex>& connections, EndReason reason) {
   std::vector<LeaseCounter> leases;
   for (const ConnectionIndex connection : connections) {
     connections_.With(connection, [&](Registered& entry) {
@@ -320,9 +319,8 @@ void Pool::OnLost(SlotRef slot) {
 void Pool::Probe(SlotRef slot) {
   Find(slot.index)->Probe([this, slot](const Connection::CleanReport& report) {
     if (report.ok()) Emit(EventType::kConnectionValidated, slot.index);
-    Decide([&](PoolState& state, Time now, Actions& actions) {
-      state.Probed(now, slot, report.ok(), actions);
-    });
+    Decide(
+        [&](PoolState& state, Time now, Actions& actions) { state.Probed(now, slot, report.ok(), actions); });
   });
 }
 

@@ -16,15 +16,15 @@ namespace pglessor::core {
 // Which fields mean something depends on the operation.
 struct PoolReport {
   uint64_t generation = 0;
-  int32_t retired = 0;        // connections taken out of use at once
-  int32_t retiring = 0;       // connections that will be when they come back
-  int32_t leases_ended = 0;   // by this operation
-  int32_t opened = 0;         // beside `replaced`
-  int32_t validated = 0;      // probes, the failed ones included
-  int32_t replaced = 0;       // connections that failed their probe
-  int32_t failed = 0;         // openings that failed
-  int32_t total = 0;          // afterwards
-  bool coalesced = false;     // the answer is that of one that was under way
+  int32_t retired = 0;       // connections taken out of use at once
+  int32_t retiring = 0;      // connections that will be when they come back
+  int32_t leases_ended = 0;  // by this operation
+  int32_t opened = 0;        // beside `replaced`
+  int32_t validated = 0;     // probes, the failed ones included
+  int32_t replaced = 0;      // connections that failed their probe
+  int32_t failed = 0;        // openings that failed
+  int32_t total = 0;         // afterwards
+  bool coalesced = false;    // the answer is that of one that was under way
 };
 
 struct PoolOperation {
@@ -42,8 +42,8 @@ struct PoolOperation {
   // What makes two of a kind the same: the age, or the target.
   int64_t argument = 0;
   Time deadline{};
-  int32_t target = 0;           // as many connections are to stand
-  int32_t probes_awaited = 0;   // of kRenew
+  int32_t target = 0;          // as many connections are to stand
+  int32_t probes_awaited = 0;  // of kRenew
   // Of a forced one: leased connections that have not come back yet.
   std::vector<ConnectionIndex> leased;
   PoolReport report;

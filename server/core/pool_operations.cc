@@ -16,8 +16,8 @@ std::vector<ConnectionIndex> PoolState::Reset(Time now, bool force, PoolOperatio
   std::vector<ConnectionIndex> leased;
   // What a forced one does includes what a graceful one would.
   if (Join(Kind::kForcedReset, 0, done) || (!force && Join(Kind::kReset, 0, done))) return leased;
-  PoolOperation& operation = Begin(now, force ? Kind::kForcedReset : Kind::kReset, 0,
-                                   options_.min_connections, std::move(done));
+  PoolOperation& operation =
+      Begin(now, force ? Kind::kForcedReset : Kind::kReset, 0, options_.min_connections, std::move(done));
   operation.report.generation = ++generation_;
   // Whatever made openings fail may be what this is to mend.
   open_not_before_ = Time::min();
@@ -44,8 +44,7 @@ std::vector<ConnectionIndex> PoolState::Expire(Time now, Duration older_than, bo
   std::vector<ConnectionIndex> leased;
   const Kind kind = force ? Kind::kForcedExpire : Kind::kExpire;
   if (Join(kind, older_than.count(), done)) return leased;
-  PoolOperation& operation =
-      Begin(now, kind, older_than.count(), options_.min_connections, std::move(done));
+  PoolOperation& operation = Begin(now, kind, older_than.count(), options_.min_connections, std::move(done));
   operation.report = WouldExpire(now, older_than, force);
   operation.report.leases_ended = 0;  // these two are counted as they happen
   operation.report.opened = 0;
@@ -116,7 +115,7 @@ PoolOperation& PoolState::Begin(Time now, Kind kind, int64_t argument, int32_t t
 bool PoolState::IsDone(const PoolOperation& operation) const {
   if (operation.probes_awaited > 0 || !operation.leased.empty()) return false;
   const bool gave_up = operation.kind == Kind::kRenew && operation.report.failed > 0;
-  const int32_t opening = in(SlotState::kOpening) - doomed_in_[static_cast<size_t>(SlotState::kOpening)];
+  const int32_t opening = in(SlotState::kOpening)-doomed_in_[static_cast<size_t>(SlotState::kOpening)];
   return Lasting() - opening >= operation.target || (gave_up && opening == 0);
 }
 

@@ -50,7 +50,9 @@ WaiterId PoolState::Acquire(Time now, Duration wait, Waiter::Done done, Actions&
     queue_.Push(std::move(waiter));
     Conclude(now, actions);
     actions.queued = actions.grants.empty();
-    actions.saturated = actions.queued && queue_.size() == 1 && total_ == options_.max_connections;
+    const bool full = total_ >= options_.max_connections && static_cast<int64_t>(queue_.size()) > Coming();
+    actions.saturated = actions.queued && full && !saturated_;
+    saturated_ = saturated_ || actions.saturated;
   }
   return id;
 }
@@ -149,7 +151,8 @@ void PoolState::OpenFailed(Time now, SlotRef ref, const absl::Status& why, Actio
 
 void PoolState::Cleaned(Time now, SlotRef ref, Actions& actions) {
   Slot& slot = At(ref);
-  PGLESSOR_CHECK(slot.state == SlotState::kCleaning && !slot.probing, "only what is being cleaned comes clean");
+  PGLESSOR_CHECK(slot.state == SlotState::kCleaning && !slot.probing,
+                 "only what is being cleaned comes clean");
   slot.last_use = now;
   slot.last_checked = now;
   MakeAvailable(now, slot, actions);
@@ -309,13 +312,11 @@ void PoolState::Serve(Time now, Actions& actions) {
 }
 
 int32_t PoolState::Coming() const {
-  const auto sound = [&](SlotState state) { return in(state) - doomed_in_[static_cast<size_t>(state)]; };
+  const auto sound = [&](SlotState state) { return in(state)-doomed_in_[static_cast<size_t>(state)]; };
   return sound(SlotState::kOpening) + sound(SlotState::kCleaning);
 }
 
-int32_t PoolState::Lasting() const {
-  return in(SlotState::kAvailable) + in(SlotState::kInUse) + Coming();
-}
+int32_t PoolState::Lasting() const { return in(SlotState::kAvailable) + in(SlotState::kInUse) + Coming(); }
 
 int32_t PoolState::Wanted() const {
   int32_t wanted = options_.min_connections;
@@ -325,6 +326,7 @@ int32_t PoolState::Wanted() const {
 
 void PoolState::Conclude(Time now, Actions& actions) {
   Serve(now, actions);
+  if (queue_.empty()) saturated_ = false;
   Balance(now, actions);
   if (!operations_.empty()) FinishOperations(now, actions);
 }

@@ -132,7 +132,7 @@ struct Actions {
   absl::InlinedVector<Finished, 1> finished;
   bool take_fencing_block = false;
   bool queued = false;     // somebody joined the queue,
-  bool saturated = false;  // and is the first there, with no room to open
+  bool saturated = false;  // and is the first, since the queue was empty, for whom nothing can be opened
 };
 
 class PoolState {
@@ -262,6 +262,7 @@ class PoolState {
   FencingTokens fencing_;
   std::vector<PoolOperation> operations_;  // under way; at most one of a kind and argument
   Time next_housekeeping_ = Time::min();
+  bool saturated_ = false;  // it was told
   bool draining_ = false;
   bool closing_ = false;
 

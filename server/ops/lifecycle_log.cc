@@ -15,12 +15,12 @@ using core::Event;
 using core::EventType;
 
 constexpr EventType kAll[] = {
-    EventType::kConnectionOpened,    EventType::kConnectionOpenFailed, EventType::kConnectionValidated,
-    EventType::kConnectionLeased,    EventType::kConnectionReleased,   EventType::kConnectionCleaned,
-    EventType::kConnectionRetired,   EventType::kConnectionClosed,     EventType::kConnectionStuck,
-    EventType::kLeaseGranted,        EventType::kLeaseRenewed,         EventType::kLeaseEnded,
-    EventType::kWaiterQueued,        EventType::kWaiterLeft,           EventType::kPoolSaturated,
-    EventType::kPoolReset,           EventType::kDrainStarted,
+    EventType::kConnectionOpened,  EventType::kConnectionOpenFailed, EventType::kConnectionValidated,
+    EventType::kConnectionLeased,  EventType::kConnectionReleased,   EventType::kConnectionCleaned,
+    EventType::kConnectionRetired, EventType::kConnectionClosed,     EventType::kConnectionStuck,
+    EventType::kLeaseGranted,      EventType::kLeaseRenewed,         EventType::kLeaseEnded,
+    EventType::kWaiterQueued,      EventType::kWaiterLeft,           EventType::kPoolSaturated,
+    EventType::kPoolReset,         EventType::kDrainStarted,
 };
 
 struct Described {

@@ -57,7 +57,8 @@ class LeaseServiceImpl : public Service {
           call->Finish(response);
         });
     // The queue's thread is here, so that the call cannot be over before this.
-    call->WhenDone([this, attempt = std::move(attempt)](bool delivered) { lessor_->Over(attempt, delivered); });
+    call->WhenDone(
+        [this, attempt = std::move(attempt)](bool delivered) { lessor_->Over(attempt, delivered); });
   }
 
   void Release(const std::shared_ptr<ReleaseCall>& call) {
@@ -115,15 +116,16 @@ class LeaseServiceImpl : public Service {
       call->Fail(ToGrpc(fault));
       return;
     }
-    lessor_->RenewPool(request.pool(), request.target(), [call](const absl::StatusOr<core::PoolReport>& report) {
-      if (!report.ok()) {
-        call->Fail(ToGrpc(report.status()));
-        return;
-      }
-      v1::RenewResponse response;
-      *response.mutable_pool() = RenewedPoolOf(*report);
-      call->Finish(response);
-    });
+    lessor_->RenewPool(request.pool(), request.target(),
+                       [call](const absl::StatusOr<core::PoolReport>& report) {
+                         if (!report.ok()) {
+                           call->Fail(ToGrpc(report.status()));
+                           return;
+                         }
+                         v1::RenewResponse response;
+                         *response.mutable_pool() = RenewedPoolOf(*report);
+                         call->Finish(response);
+                       });
   }
 
   void Expire(const std::shared_ptr<ExpireCall>& call) {

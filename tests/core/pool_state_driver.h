@@ -94,9 +94,7 @@ class PoolStateDriver {
   std::vector<ConnectionIndex> Expire(Duration older_than, bool force,
                                       test::Answer<absl::StatusOr<PoolReport>> answer = {}) {
     std::vector<ConnectionIndex> leased;
-    Do([&](Actions& actions) {
-      leased = state_.Expire(now, older_than, force, answer.Callback(), actions);
-    });
+    Do([&](Actions& actions) { leased = state_.Expire(now, older_than, force, answer.Callback(), actions); });
     return leased;
   }
   void Renew(int32_t target, test::Answer<absl::StatusOr<PoolReport>> answer = {}) {

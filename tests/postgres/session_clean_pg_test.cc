@@ -199,9 +199,10 @@ TEST_F(SessionCleanTest, LeavesTheNameOfACustomSettingButNotItsValue) {
 // must not reach the next one.
 TEST_F(SessionCleanTest, IsUncleanWhereDiscardAllFails) {
   LeasedSession session(edge_);
-  session.MustRun({"DO $$ BEGIN FOR i IN 1..800 LOOP EXECUTE 'CREATE TEMP TABLE leak' || i || ' (n int)'; "
-                   "END LOOP; END $$",
-                   "SET statement_timeout = '2ms'"});
+  session.MustRun(
+      {"DO $$ BEGIN FOR i IN 1..800 LOOP EXECUTE 'CREATE TEMP TABLE leak' || i || ' (n int)'; "
+       "END LOOP; END $$",
+       "SET statement_timeout = '2ms'"});
   EXPECT_FALSE(session.Clean().ok());
 }
 

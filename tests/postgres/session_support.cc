@@ -189,9 +189,9 @@ bool Observer::SeesSleep(int32_t pid) {
 
 int32_t Observer::ControlPid() {
   int32_t pid = 0;
-  const std::string answer =
-      Query("SELECT pid FROM pg_stat_activity WHERE application_name = 'pglessor-control' "
-            "ORDER BY backend_start DESC LIMIT 1");
+  const std::string answer = Query(
+      "SELECT pid FROM pg_stat_activity WHERE application_name = 'pglessor-control' "
+      "ORDER BY backend_start DESC LIMIT 1");
   return absl::SimpleAtoi(answer, &pid) ? pid : 0;
 }
 

@@ -78,10 +78,10 @@ TEST(UpkeepTest, AConnectionOlderThanItsLifetimeIsNeverHandedOut) {
     const auto held = client.Acquire(AcquireFor(10s));
     ASSERT_THAT(held, IsOk());
     // By PostgreSQL's own account. The grant was a moment before.
-    const auto age = client.Execute(
-        held.response.lease_token(),
-        "SELECT clock_timestamp() - backend_start < interval '1.5 s' FROM pg_stat_activity "
-        "WHERE pid = pg_backend_pid()");
+    const auto age =
+        client.Execute(held.response.lease_token(),
+                       "SELECT clock_timestamp() - backend_start < interval '1.5 s' FROM pg_stat_activity "
+                       "WHERE pid = pg_backend_pid()");
     EXPECT_EQ(age.Value(), "bool_value: true");
     EXPECT_THAT(client.Release(held.response.lease_token()), IsOk());
   }
