@@ -132,11 +132,8 @@ void PoolState::OpenFailed(Time now, SlotRef ref, const absl::Status& why, Actio
   ++counters_.opens_failed;
   // Several openings that failed together are one failure: it is the database that is asked less often.
   if (now >= open_not_before_) {
-    const Duration backoff =
-        std::min(options_.max_open_backoff,
-                 options_.first_open_backoff * (int64_t{1} << std::min(failures_in_a_row_, 20)));
     ++failures_in_a_row_;
-    open_not_before_ = SaturatingAdd(now, backoff);
+    open_not_before_ = SaturatingAdd(now, OpenBackoff());
   }
   last_open_failure_ = now;
   last_open_error_ = why;
@@ -361,16 +358,24 @@ void PoolState::Refuse(Waiter waiter, absl::Status why, int64_t& counter, Action
   actions.refusals.push_back({std::move(why), std::move(waiter)});
 }
 
+Duration PoolState::OpenBackoff() const {
+  const int doublings = std::clamp(failures_in_a_row_ - 1, 0, 20);
+  return std::min(options_.max_open_backoff, options_.first_open_backoff * (int64_t{1} << doublings));
+}
+
 absl::Status PoolState::WaitedInVain(Time since, bool queues) const {
-  const bool nothing_opened = last_open_failure_ >= since && last_open_success_ < last_open_failure_;
-  if (nothing_opened && !absl::IsResourceExhausted(last_open_error_)) {
-    if (absl::IsFailedPrecondition(last_open_error_)) return last_open_error_;
-    return MakeError(
-        absl::StatusCode::kUnavailable,
-        absl::StrCat("no connection to the database could be opened meanwhile: ", last_open_error_.message()),
-        {.reason = reason::kDatabaseUnavailable,
-         .retry_after =
-             std::max<Duration>(options_.first_open_backoff, open_not_before_ - last_open_failure_)});
+  const bool failing = last_open_success_ < last_open_failure_;
+  // No opening need have been tried: the slots of connections that died are taken until that is confirmed.
+  const bool none_alive = in(SlotState::kAvailable) + in(SlotState::kInUse) + in(SlotState::kCleaning) == 0;
+  const bool nothing_opened =
+      (failing && last_open_failure_ >= since) || (none_alive && last_open_success_ < since);
+  if (nothing_opened && !(failing && absl::IsResourceExhausted(last_open_error_))) {
+    if (failing && absl::IsFailedPrecondition(last_open_error_)) return last_open_error_;
+    return MakeError(absl::StatusCode::kUnavailable,
+                     absl::StrCat("no connection to the database could be opened meanwhile: ",
+                                  failing ? last_open_error_.message()
+                                          : "none of the pool's is alive, or yet confirmed gone"),
+                     {.reason = reason::kDatabaseUnavailable, .retry_after = OpenBackoff()});
   }
   if (!queues) return NothingIdle();
   return Exhausted(

@@ -217,6 +217,8 @@ class PoolState {
 
   Actions::Grant MakeGrant(Time now, Waiter waiter);
   void Refuse(Waiter waiter, absl::Status why, int64_t& counter, Actions& actions);
+  // How long nothing is opened after the last failure.
+  Duration OpenBackoff() const;
   absl::Status NothingIdle() const;
   absl::Status Exhausted(absl::string_view message, const char* reason) const;
 

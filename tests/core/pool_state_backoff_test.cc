@@ -93,6 +93,33 @@ TEST(PoolStateBackoff, TellsWhoWaitedInVainThatOurCredentialsWereRefused) {
   EXPECT_THAT(pool.refusals[0].why, HasReason("DATABASE_AUTH_FAILED"));
 }
 
+// Its place is taken until that is confirmed, and so no opening is even tried.
+TEST(PoolStateBackoff, TellsWhoWaitedForADeadConnectionThatTheDatabaseWasAway) {
+  PoolStateDriver pool(Options(1, 1));
+  pool.Start();
+  const SlotRef slot = *pool.SlotOf(pool.Acquire());
+  pool.now += 1s;
+  pool.Discard(slot, EndReason::kConnectionLost);
+  pool.Acquire(1s);
+  pool.now += 1s;
+  pool.Tick();
+  ASSERT_EQ(pool.refusals.size(), 1U);
+  EXPECT_THAT(pool.refusals[0].why, StatusIs(absl::StatusCode::kUnavailable));
+  EXPECT_THAT(pool.refusals[0].why, HasReason("DATABASE_UNAVAILABLE"));
+}
+
+TEST(PoolStateBackoff, TellsWhenToRetryAlsoAfterAReset) {
+  PoolStateDriver pool(Options(0, 1));
+  pool.Start();
+  pool.Acquire(1s);
+  pool.OpenFailed(pool.opening.front());
+  pool.Reset(/*force=*/false);
+  pool.now += 1s;
+  pool.Tick();
+  ASSERT_EQ(pool.refusals.size(), 1U);
+  EXPECT_EQ(DetailOf(pool.refusals[0].why)->retry_after, Duration(50ms));
+}
+
 TEST(PoolStateBackoff, CallsAFailureBeforeTheWaitNoReason) {
   PoolStateDriver pool(Options(0, 1));
   pool.Start();

@@ -115,6 +115,20 @@ TEST_F(BadInputTest, AcquireTakesWhatIsJustAllowed) {
   EXPECT_THAT(client().Release(held.token), IsOk());
 }
 
+TEST_F(BadInputTest, HolderAndTagsReachNoSettingOfTheSession) {
+  const std::string smuggled = "x' options='-c statement_timeout=1' application_name='psql";
+  v1::AcquireRequest request;
+  request.set_holder(smuggled);
+  (*request.mutable_tags())["application_name"] = smuggled;
+  (*request.mutable_tags())["options"] = "-c statement_timeout=1";
+  const Held held = Acquire(request);
+  EXPECT_EQ(held.lease.holder(), smuggled);
+  EXPECT_EQ(client().Execute(held.token, "SHOW statement_timeout").Value(), "text_value: \"0\"");
+  EXPECT_THAT(observer().Activity(held.lease.backend_pid(), "application_name"),
+              testing::StartsWith("pglessor"));
+  EXPECT_THAT(client().Release(held.token), IsOk());
+}
+
 TEST_F(BadInputTest, AnUnknownPool) {
   v1::AcquireRequest acquire;
   acquire.set_pool("nowhere");

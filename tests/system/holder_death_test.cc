@@ -18,18 +18,36 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::nanoseconds;
 
-constexpr milliseconds kTtl(1000);
+constexpr milliseconds kTtl(2000);
 constexpr milliseconds kGrace(1500);
 
-TEST_F(SystemTest, AKilledHoldersPlaceIsFreeByTtlAndItsTransactionIsNot) {
+// What it did when it was killed: see holder_main.cc.
+struct Deed {
+  const char* kind;
+  const char* running;  // something of its statement; null = none
+  bool cleaned = true;  // its connection is lent again, and not replaced
+};
+
+class HolderDeathTest : public SystemTest, public testing::WithParamInterface<Deed> {};
+
+INSTANTIATE_TEST_SUITE_P(Holder, HolderDeathTest,
+                         testing::Values(Deed{"idle", nullptr}, Deed{"transaction", nullptr},
+                                         Deed{"statement", "pg_sleep"}, Deed{"swallower", "pg_sleep", false},
+                                         Deed{"reader", "generate_series"}),
+                         [](const auto& deed) { return std::string(deed.param.kind); });
+
+TEST_P(HolderDeathTest, ItsPlaceIsFreeByTtlAndNothingOfItIsLeft) {
   Serve(1, 1);
   database().MakeTable("deeds", "deed text");
-  Process holder({PGLESSOR_HOLDER, {server().address(), std::to_string(kTtl.count())}});
+  Process holder({PGLESSOR_HOLDER, {server().address(), std::to_string(kTtl.count()), GetParam().kind}});
   std::istringstream line(holder.FirstLine().value_or(""));
   int64_t granted = 0;
   int backend = 0;
   ASSERT_TRUE(line >> granted >> backend) << holder.Log();
   const auto waiter = StartAcquire(client());
+  if (GetParam().running != nullptr) {
+    ASSERT_TRUE(observer().AwaitRunning(backend, GetParam().running));
+  }
   holder.Signal(SIGKILL);
   EXPECT_EQ(holder.AwaitEnd(), -SIGKILL);
 
@@ -53,7 +71,8 @@ TEST_F(SystemTest, AKilledHoldersPlaceIsFreeByTtlAndItsTransactionIsNot) {
     EXPECT_EQ(found.Value(), value) << sql;
     EXPECT_FALSE(found.summary.in_transaction());
   }
-  EXPECT_EQ(next.response.lease().backend_pid(), backend) << "cleaned, and not replaced";
+  EXPECT_EQ(next.response.lease().backend_pid() == backend, GetParam().cleaned);
+  EXPECT_EQ(client().Stats().counters().connections_closed(), GetParam().cleaned ? 0 : 1);
   EXPECT_EQ(client().Stats().counters().expired(), 1);
 }
 

@@ -145,6 +145,17 @@ Answer<v1::ExpireResponse> Client::Expire(const std::string& token) {
   return Expire(request);
 }
 
+Answer<v1::ResetResponse> Client::Reset(const v1::ResetRequest& request) {
+  return Call(*leases_, &v1::LeaseService::Stub::Reset, request, nullptr);
+}
+
+Answer<v1::ResetResponse> Client::Reset(v1::ResetMode mode) {
+  v1::ResetRequest request;
+  request.set_pool("default");
+  request.set_mode(mode);
+  return Reset(request);
+}
+
 Answer<v1::StatsResponse> Client::StatsOf(const v1::StatsRequest& request) {
   auto answer = Call(*leases_, &v1::LeaseService::Stub::Stats, request, nullptr);
   for (const v1::PoolStats& pool : answer.response.pools()) CheckSums(pool);

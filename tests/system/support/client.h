@@ -62,6 +62,9 @@ class Client {
   Answer<v1::RenewResponse> Renew(const std::string& token);
   Answer<v1::ExpireResponse> Expire(const v1::ExpireRequest& request);
   Answer<v1::ExpireResponse> Expire(const std::string& token);
+  Answer<v1::ResetResponse> Reset(const v1::ResetRequest& request);
+  // Of the pool "default".
+  Answer<v1::ResetResponse> Reset(v1::ResetMode mode);
   Answer<v1::StatsResponse> StatsOf(const v1::StatsRequest& request);
   // Of the pool "default".
   v1::PoolStats Stats();

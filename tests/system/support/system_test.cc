@@ -5,8 +5,8 @@
 namespace pglessor::system {
 
 void SystemTest::Serve(int min_connections, int max_connections, Flags flags) {
-  flags.push_back(absl::StrCat("--dsn=", database().dsn()));
-  flags.push_back(absl::StrCat("--control-dsn=", database().control_dsn()));
+  flags.push_back(absl::StrCat("--dsn=", dsn()));
+  flags.push_back(absl::StrCat("--control-dsn=", control_dsn()));
   flags.push_back(absl::StrCat("--min-connections=", min_connections));
   flags.push_back(absl::StrCat("--max-connections=", max_connections));
   server_ = ServerProcess::Start(std::move(flags));

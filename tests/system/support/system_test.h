@@ -23,7 +23,10 @@ class SystemTest : public testing::Test {
   void Serve(int min_connections, int max_connections, Flags flags = {"--drain-timeout=0s"});
 
   Database& database() { return Database::Get(); }
-  Observer& observer() { return Database::Get().observer(); }
+  // The PostgreSQL that pglessor leases: database(), unless a test has one of its own.
+  virtual Observer& observer() { return Database::Get().observer(); }
+  virtual std::string dsn() { return Database::Get().dsn(); }
+  virtual std::string control_dsn() { return Database::Get().control_dsn(); }
   ServerProcess& server() { return *server_; }
   Client& client() { return *client_; }
 

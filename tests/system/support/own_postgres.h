@@ -1,0 +1,62 @@
+// A PostgreSQL of one test's own, which may do to it what befalls servers: restart it, kill a backend, stop
+// its postmaster. It has no port, and its folder goes with it.
+//
+// Its postmaster is our child, by an own initdb: nothing here can reach another server. It ends with the
+// test, also where that was killed.
+//
+// Threads: used by the one thread that made it.
+#pragma once
+
+#include <csignal>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "tests/system/support/observer.h"
+#include "tests/system/support/process.h"
+#include "tests/system/support/temporary_folder.h"
+
+namespace pglessor::system {
+
+class OwnPostgres {
+ public:
+  // As by pg_ctl -m.
+  enum class Shutdown { kFast, kImmediate };
+
+  // Started, with role and database app. Aborts the process if that fails.
+  OwnPostgres();
+  ~OwnPostgres();
+  OwnPostgres(const OwnPostgres&) = delete;
+  OwnPostgres& operator=(const OwnPostgres&) = delete;
+
+  // Role app, database app: what pglessor leases. The other is the superuser's.
+  std::string dsn() const { return Dsn("app", "app"); }
+  std::string control_dsn() const { return Dsn("postgres", "app"); }
+  // It has asserted SHOW data_directory. Not across an outage: a new one after each.
+  Observer& observer() { return *observer_; }
+
+  // Returns when it has ended.
+  void Stop(Shutdown how);
+  // Returns when it accepts.
+  void Start();
+  // kill -9 of one backend, which makes PostgreSQL end all of them. Returns when it has recovered.
+  void KillBackend(int backend_pid);
+  // SIGSTOP and SIGCONT of the postmaster: sessions go on, new ones hang.
+  void Freeze() { postmaster_->Signal(SIGSTOP); }
+  void Thaw() { postmaster_->Signal(SIGCONT); }
+
+ private:
+  std::string Dsn(const std::string& user, const std::string& database) const;
+  // `program` of PostgreSQL's with these arguments, as the user that it wants to be.
+  Process::Command Command(const std::string& program, const std::vector<std::string>& arguments) const;
+  void Run();
+  void AwaitAccepts(const std::string& database);
+  void Observe();
+
+  TemporaryFolder folder_;
+  const std::string place_;  // data and socket, of PostgreSQL's user
+  std::unique_ptr<Process> postmaster_;
+  std::unique_ptr<Observer> observer_;
+};
+
+}  // namespace pglessor::system
