@@ -44,7 +44,8 @@ struct Faults {
 
 using CommandLine = std::variant<Config, ProbeCommand, PrintAndExit, CheckedConfig, Faults>;
 
-// Pure, but for the environment (PGLESSOR_LISTEN, PGLESSOR_DSN, PGLESSOR_CONTROL_DSN), which a flag overrides.
+// Pure, but for the environment (PGLESSOR_LISTEN, PGLESSOR_DSN, PGLESSOR_CONTROL_DSN), which a flag
+// overrides.
 CommandLine ParseCommandLine(int argc, const char* const* argv);
 
 // "30s", "500ms", "2m", "1h". Nothing if `text` is not one.
