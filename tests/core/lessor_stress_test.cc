@@ -11,6 +11,7 @@
 #include <optional>
 #include <random>
 #include <set>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -200,6 +201,63 @@ TEST_F(LessorStressTest, ALossReachesItsLeaseWheneverItComes) {
   }
   killer.join();
   ExpectQuiet(1);
+}
+
+// S9: attempts with one request_id, that race and that vanish, are one lease or its one end.
+TEST_F(LessorStressTest, RacingRetriesGetOneLease) {
+  constexpr int kRounds = 300;
+  StartPool({.min_connections = 1, .max_connections = 2, .unclaimed_timeout = 5ms});
+  std::barrier meet(kThreads);
+  std::atomic<int> working{kThreads};
+  std::array<std::atomic<uint64_t>, kRounds> lease_of{};
+  std::vector<std::thread> threads;
+  for (int number = 0; number < kThreads; ++number) {
+    threads.emplace_back([&, number] {
+      std::mt19937_64 random(static_cast<uint64_t>(number));
+      for (size_t round = 0; round < kRounds; ++round) {
+        meet.arrive_and_wait();
+        AcquireRequest request;
+        request.request_id = std::to_string(round);
+        request.ttl = 1h;
+        AcquireAnswer answer;
+        const Lessor::AttemptRef attempt = lessor_->Acquire(std::move(request), answer.Callback());
+        const bool vanishes = random() % 3 == 0;
+        if (vanishes) lessor_->Over(attempt, /*delivered=*/false);
+        const auto& lease = Await(answer);
+        if (lease.ok()) {
+          uint64_t none = 0;
+          const uint64_t its = lease->grant.counter.value;
+          if (!lease_of[round].compare_exchange_strong(none, its)) {
+            EXPECT_EQ(none, its);
+          } else {
+            Note(*lease);
+          }
+        }
+        if (!vanishes) lessor_->Over(attempt, /*delivered=*/random() % 2 == 0);
+        meet.arrive_and_wait();
+        if (const uint64_t its = lease_of[round]; number == 0 && its != 0) {
+          ReleaseAnswer released;  // it may have ended unclaimed
+          lessor_->Release(LeaseCounter{its}, Disposition::kReturn, released.Callback());
+          Await(released);
+        }
+      }
+      --working;
+    });
+  }
+  threads.emplace_back([&] {
+    while (working > 0) {
+      clock_.Advance(1ms);
+      lessor_->Tick();
+      ExpectSums(View());
+      Pump();
+    }
+  });
+  for (std::thread& thread : threads) thread.join();
+  executor_.RunDue();
+  clock_.Advance(1h);
+  lessor_->Tick();
+  executor_.RunDue();
+  EXPECT_EQ(InUse(), 0);
 }
 
 // S16, in the lessor's own threads: of a renewal and an expiry at one instant exactly one wins.
