@@ -26,7 +26,7 @@ using testing::Each;
 using testing::IsEmpty;
 using Shutdown = OwnPostgres::Shutdown;
 
-constexpr int kMin = 4, kMax = 8, kCallers = 24;
+constexpr int kMin = 4, kMax = 8, kCallers = 24, kFewCallers = 5;
 // So that every caller has had several rounds.
 constexpr int kRounds = 10 * kCallers;
 
@@ -42,11 +42,22 @@ class OutageTest : public SystemTest {
   std::string dsn() override { return postgres_->dsn(); }
   std::string control_dsn() override { return postgres_->control_dsn(); }
 
-  // Under load, with the outage that `outage` makes and ends.
+  // Under load, with the outage that `outage` makes and ends: where all connections are lent, their places
+  // stay taken while PostgreSQL is away; where there is room, openings are tried and fail.
   template <typename Outage>
   void Endures(const Outage& outage) {
+    for (const int callers : {kCallers, kFewCallers}) {
+      SCOPED_TRACE(absl::StrCat(callers, " callers"));
+      EnduresWith(callers, outage);
+      client_.reset();  // an open connection would delay the end
+      ASSERT_EQ(server().End(), 0);
+    }
+  }
+
+  template <typename Outage>
+  void EnduresWith(int callers, const Outage& outage) {
     Serve(kMin, kMax);
-    Load load(server().address(), kCallers, "deeds", fencing_);
+    Load load(server().address(), callers, "deeds", fencing_);
     Watch watch(server().address(), control_dsn());
     ASSERT_TRUE(load.AwaitRounds(kRounds));
     outage();
