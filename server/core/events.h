@@ -32,7 +32,8 @@ enum class EventType : uint8_t {
   kConnectionStuck,
   kLeaseGranted,
   kLeaseRenewed,
-  kLeaseEnded,
+  kLeaseReleased,  // by its holder
+  kLeaseEnded,     // by time, by an operator, or because its connection died
   kWaiterQueued,
   kWaiterLeft,
   kPoolSaturated,

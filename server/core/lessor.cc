@@ -345,7 +345,7 @@ void Lessor::CarryOut(LeaseCounter lease, const LeaseTable::EndWork& work, Lease
   if (!work.has_run_a_statement && !discard) {
     // Nothing of this holder ever reached the connection, so the fence stands, and it is as clean as it was.
     auto tell = leases_.Fenced(lease, {});
-    EmitEnded(lease, ending.why);
+    EmitEnded(lease, reason, ending.why);
     pool.Return(slot, reason);
     tell();
     return;
@@ -353,7 +353,7 @@ void Lessor::CarryOut(LeaseCounter lease, const LeaseTable::EndWork& work, Lease
   auto fenced = [this, &pool, slot, lease, reason, discard,
                  why = std::move(ending.why)](Connection::FenceReport report) {
     auto tell = leases_.Fenced(lease, report);
-    EmitEnded(lease, why);
+    EmitEnded(lease, reason, why);
     if (discard) {
       pool.Discard(slot, reason);
     } else {
@@ -375,8 +375,9 @@ void Lessor::EmitGranted(const LeaseView& lease) const {
   }
 }
 
-void Lessor::EmitEnded(LeaseCounter lease, const std::string& why) {
-  for (const EventType type : {EventType::kLeaseEnded, EventType::kConnectionReleased}) {
+void Lessor::EmitEnded(LeaseCounter lease, EndReason reason, const std::string& why) {
+  const EventType ended = reason == EndReason::kReleased ? EventType::kLeaseReleased : EventType::kLeaseEnded;
+  for (const EventType type : {ended, EventType::kConnectionReleased}) {
     if (!events_.Wants(type)) continue;
     const std::optional<LeaseView> view = leases_.View(lease);
     if (!view) return;

@@ -179,7 +179,7 @@ class Lessor {
               const std::shared_ptr<Batch>& batch);
   void CarryOut(LeaseCounter lease, const LeaseTable::EndWork& work, LeaseEnding ending);
   void EmitGranted(const LeaseView& lease) const;
-  void EmitEnded(LeaseCounter lease, const std::string& why);
+  void EmitEnded(LeaseCounter lease, EndReason reason, const std::string& why);
   Event EventOf(EventType type, const LeaseView& lease) const;
 
   const LessorOptions options_;

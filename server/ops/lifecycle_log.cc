@@ -15,12 +15,15 @@ using core::Event;
 using core::EventType;
 
 constexpr EventType kAll[] = {
-    EventType::kConnectionOpened,  EventType::kConnectionOpenFailed, EventType::kConnectionValidated,
-    EventType::kConnectionLeased,  EventType::kConnectionReleased,   EventType::kConnectionCleaned,
-    EventType::kConnectionRetired, EventType::kConnectionClosed,     EventType::kConnectionStuck,
-    EventType::kLeaseGranted,      EventType::kLeaseRenewed,         EventType::kLeaseEnded,
-    EventType::kWaiterQueued,      EventType::kWaiterLeft,           EventType::kPoolSaturated,
-    EventType::kPoolReset,         EventType::kDrainStarted,
+    EventType::kConnectionOpened,    EventType::kConnectionOpenFailed,
+    EventType::kConnectionValidated, EventType::kConnectionLeased,
+    EventType::kConnectionReleased,  EventType::kConnectionCleaned,
+    EventType::kConnectionRetired,   EventType::kConnectionClosed,
+    EventType::kConnectionStuck,     EventType::kLeaseGranted,
+    EventType::kLeaseRenewed,        EventType::kLeaseReleased,
+    EventType::kLeaseEnded,          EventType::kWaiterQueued,
+    EventType::kWaiterLeft,          EventType::kPoolSaturated,
+    EventType::kPoolReset,           EventType::kDrainStarted,
 };
 
 struct Described {
@@ -52,8 +55,10 @@ Described Describe(EventType type) {
       return {"lease_granted", LogLevel::kDebug};
     case EventType::kLeaseRenewed:
       return {"lease_renewed", LogLevel::kDebug};
+    case EventType::kLeaseReleased:
+      return {"lease_released", LogLevel::kDebug};
     case EventType::kLeaseEnded:
-      return {"lease_ended", LogLevel::kDebug};
+      return {"lease_ended", LogLevel::kInfo};
     case EventType::kWaiterQueued:
       return {"waiter_queued", LogLevel::kDebug};
     case EventType::kWaiterLeft:
@@ -91,13 +96,15 @@ std::string Sentence(const Event& event, const std::string& lease) {
       return absl::StrCat("Connection ", connection, " closed");
     case EventType::kConnectionStuck:
       return absl::StrCat("Connection ", connection,
-                          " is stuck: PostgreSQL has not ended its backend, and its slot stays taken");
+                          " is stuck: the end of its backend is not confirmed, and its slot stays taken");
     case EventType::kLeaseGranted:
       return absl::StrCat("Lease ", lease, " granted");
     case EventType::kLeaseRenewed:
       return absl::StrCat("Lease ", lease, " renewed");
+    case EventType::kLeaseReleased:
+      return absl::StrCat("Lease ", lease, " released");
     case EventType::kLeaseEnded:
-      return absl::StrCat("Lease ", lease, " ended");
+      return absl::StrCat("Lease ", lease, " was taken from its holder");
     case EventType::kWaiterQueued:
       return "A caller waits for a connection";
     case EventType::kWaiterLeft:

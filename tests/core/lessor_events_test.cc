@@ -51,7 +51,7 @@ TEST_F(LessorEventsTest, FollowAConnectionAndItsLease) {
   Release(lease.grant.counter, Disposition::kReturn);
   EXPECT_THAT(recorder_.Types(),
               ElementsAre(EventType::kConnectionOpened, EventType::kLeaseGranted,
-                          EventType::kConnectionLeased, EventType::kLeaseRenewed, EventType::kLeaseEnded,
+                          EventType::kConnectionLeased, EventType::kLeaseRenewed, EventType::kLeaseReleased,
                           EventType::kConnectionReleased, EventType::kConnectionCleaned));
   const Event& opened = recorder_.events[0];
   EXPECT_EQ(opened.pool, "default");
@@ -91,7 +91,7 @@ TEST_F(LessorEventsTest, SayWhyAConnectionWasOpenedAndWhyItRetired) {
   EXPECT_EQ(recorder_.events[1].reason, "on demand");
   recorder_.events.clear();
   Release(lease.grant.counter, Disposition::kDiscard);
-  EXPECT_THAT(recorder_.Types(), ElementsAre(EventType::kLeaseEnded, EventType::kConnectionReleased,
+  EXPECT_THAT(recorder_.Types(), ElementsAre(EventType::kLeaseReleased, EventType::kConnectionReleased,
                                              EventType::kConnectionRetired, EventType::kConnectionClosed));
   EXPECT_EQ(recorder_.events[2].reason, "its lease ended in a way that left it unfit");
 }

@@ -79,6 +79,8 @@ TEST(LifecycleLog, NamesTheLeaseItsHolderAndHowItEnded) {
 
 TEST(LifecycleLog, WantsNothingOfWhatItsLevelHides) {
   EXPECT_EQ(Logged(LogLevel::kInfo, LogFormat::kJson, {.type = EventType::kLeaseGranted}), "");
+  EXPECT_EQ(Logged(LogLevel::kInfo, LogFormat::kJson, {.type = EventType::kLeaseReleased}), "");
+  EXPECT_NE(Logged(LogLevel::kInfo, LogFormat::kJson, {.type = EventType::kLeaseEnded}), "") << "taken away";
   EXPECT_EQ(Logged(LogLevel::kError, LogFormat::kJson, Opened()), "");
   EXPECT_NE(Logged(LogLevel::kError, LogFormat::kJson, {.type = EventType::kConnectionStuck}), "");
 }
