@@ -30,6 +30,11 @@ bool SameBody(const AcquireRequest& a, const AcquireRequest& b) {
 
 }  // namespace
 
+RequestTable::~RequestTable() {
+  const MutexLock lock(mutex_);
+  for (const auto& [key, entry] : entries_) entry->attempts.clear();
+}
+
 absl::StatusOr<RequestTable::Joined> RequestTable::Join(const AcquireRequest& request,
                                                         Duration unclaimed_timeout,
                                                         const AttemptRef& attempt) {

@@ -37,6 +37,12 @@ class Pool;
 
 class RequestTable {
  public:
+  RequestTable() = default;
+  // Entries and attempts hold each other until the calls are over; of those left here none will be.
+  ~RequestTable();
+  RequestTable(const RequestTable&) = delete;
+  RequestTable& operator=(const RequestTable&) = delete;
+
   // One acquire, whatever the number of its attempts.
   struct Entry;
   // One call of it.

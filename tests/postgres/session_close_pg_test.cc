@@ -153,6 +153,9 @@ TEST_F(SessionCloseTest, ABackendThatDiesWhileItIsClosedIsGoneAndNotLost) {
   ASSERT_TRUE(observer_.SeesSleep(session.pid()));
   session.Fence();
   const auto closing = session.Close();
+  test::Answer<bool> is_closing;  // the loop has come past it
+  edge_.loop().Post([answer = is_closing.Callback()] { answer(true); });
+  ASSERT_TRUE(Eventually([&] { return is_closing.here(); }, kPatience));
   observer_.Query(absl::StrCat("SELECT pg_terminate_backend(", session.pid(), ")"));
   ASSERT_TRUE(Gone(*closing));
   EXPECT_EQ(session.losses(), 0);
