@@ -121,7 +121,8 @@ std::string Sentence(const Event& event, const std::string& lease) {
 }
 
 std::string Milliseconds(core::Duration span) {
-  return absl::StrCat(static_cast<double>(span.count() / 1'000) / 1'000.0);
+  const int64_t microseconds = span.count() / 1'000;
+  return absl::StrCat(static_cast<double>(microseconds) / 1'000.0);
 }
 
 }  // namespace
