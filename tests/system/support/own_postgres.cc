@@ -99,8 +99,8 @@ std::string OwnPostgres::Dsn(const std::string& user, const std::string& databas
 
 Process::Command OwnPostgres::Command(const std::string& program,
                                       const std::vector<std::string>& arguments) const {
-  const auto found =
-      postgres::FindPostgresPrograms({.path = getenv("PATH") == nullptr ? "" : getenv("PATH")});
+  const char* const path = getenv("PATH");  // NOLINT(concurrency-mt-unsafe): nobody changes it
+  const auto found = postgres::FindPostgresPrograms({.path = path == nullptr ? "" : path});
   if (!found.ok()) GiveUp(found.status().ToString());
   // Changing the user clears what Process asks of the kernel, so that it is asked again.
   std::vector<std::string> words = {"--pdeathsig=QUIT"};
