@@ -120,7 +120,10 @@ void Lessor::ExpireConnections(const OldConnections& which, const std::string& w
     done(pool.status());
     return;
   }
-  const Duration older_than = which.older_than.value_or((*pool)->options().max_lifetime);
+  // A lifetime of zero is none: no connection is too old for it.
+  const Duration lifetime = (*pool)->options().max_lifetime;
+  const Duration too_old = lifetime > Duration::zero() ? lifetime : Duration::max();
+  const Duration older_than = which.older_than.value_or(too_old);
   if (validate_only) {
     done(Expired{{}, (*pool)->WouldExpire(older_than, which.include_leased)});
     return;

@@ -164,31 +164,6 @@ void PoolState::Retire(Time now, SlotRef ref, Actions& actions) {
   Conclude(now, actions);
 }
 
-void PoolState::Probed(Time now, SlotRef ref, bool sound, Actions& actions) {
-  Slot& slot = At(ref);
-  PGLESSOR_CHECK(slot.probing, "only what is being probed answers a probe");
-  slot.probing = false;
-  ++counters_.validations;
-  if (!slot.doomed) {
-    --probing_;
-    for (PoolOperation& operation : operations_) {
-      if (operation.probes_awaited == 0) continue;
-      // Whoever began the probe: it is as good as one of its own.
-      --operation.probes_awaited;
-      ++operation.report.validated;
-      operation.report.replaced += sound ? 0 : 1;
-    }
-  }
-  if (sound) {
-    slot.last_checked = now;
-    MakeAvailable(now, slot, actions);
-  } else {
-    ++counters_.validation_failures;
-    StartClosing(slot, RetireReason::kInvalid, actions);
-  }
-  Conclude(now, actions);
-}
-
 void PoolState::Lost(Time now, SlotRef ref, Actions& actions) {
   Slot& slot = At(ref);
   // In use: its lease's end discards it. Cleaning: the cleaning fails, and so it is retired.
@@ -227,33 +202,12 @@ void PoolState::Tick(Time now, Actions& actions) {
   Conclude(now, actions);
 }
 
-void PoolState::KeepHouse(Time now, Actions& actions) {
-  next_housekeeping_ = SaturatingAdd(now, kHousekeepingPeriod);
-  // The longest idle first.
-  for (const uint32_t position : std::exchange(available_, {})) {
-    Slot& slot = slots_[position];
-    const Duration none = Duration::zero();
-    if (now >= slot.retire_at) {
-      StartClosing(slot, RetireReason::kLifetime, actions);
-    } else if (options_.idle_timeout > none && now - slot.last_use >= options_.idle_timeout &&
-               Lasting() > Wanted()) {
-      StartClosing(slot, RetireReason::kIdle, actions);
-    } else if (options_.keepalive > none && now - slot.last_checked >= options_.keepalive) {
-      StartProbe(slot, actions);
-    } else {
-      available_.push_back(position);
-    }
-  }
-}
-
 void PoolState::Drain(Actions& actions) {
   draining_ = true;
   while (!queue_.empty()) {
     Refuse(queue_.PopFront(), DrainBegan(), counters_.rejected, actions);
   }
-  for (PoolOperation& operation : std::exchange(operations_, {})) {
-    actions.finished.push_back({std::move(operation), DrainBegan()});
-  }
+  FinishOperations(Time::max(), actions);  // none has any time left
 }
 
 void PoolState::CloseAll(Time now, Actions& actions) {
@@ -284,10 +238,6 @@ PoolSnapshot PoolState::Snapshot(Time now) const {
   std::sort(snapshot.slots.begin(), snapshot.slots.end(),
             [](const auto& a, const auto& b) { return a.index < b.index; });
   return snapshot;
-}
-
-bool PoolState::Fresh(Time now, const Slot& slot) const {
-  return now < slot.retire_at && now - slot.last_checked <= options_.validate_after;
 }
 
 void PoolState::Serve(Time now, Actions& actions) {
@@ -478,13 +428,6 @@ void PoolState::MakeAvailable(Time now, Slot& slot, Actions& actions) {
   auto place = available_.end();
   while (place != available_.begin() && slots_[*(place - 1)].last_use > slot.last_use) --place;
   available_.insert(place, RefOf(slot).position);
-}
-
-void PoolState::StartProbe(Slot& slot, Actions& actions) {
-  Move(slot, SlotState::kCleaning);
-  slot.probing = true;
-  ++probing_;
-  actions.probes.push_back(RefOf(slot));
 }
 
 void PoolState::StartClosing(Slot& slot, RetireReason reason, Actions& actions) {

@@ -131,6 +131,14 @@ TEST_F(LessorOperatorsTest, ExpiresConnectionsByAgeAndLeavesLeasesAlone) {
   EXPECT_GE(Snapshot().total, 2);
 }
 
+TEST_F(LessorOperatorsTest, NoConnectionIsTooOldWhereThereIsNoLifetime) {
+  StartPool({.min_connections = 2, .max_connections = 4, .max_lifetime = 0s});
+  clock_.Advance(1h);
+  const ExpireAnswer answer = ExpireConnections({"default", std::nullopt, /*include_leased=*/false});
+  ASSERT_TRUE(answer.here());
+  EXPECT_EQ((*answer)->connections.retired, 0);
+}
+
 TEST_F(LessorOperatorsTest, ExpiresLeasedConnectionsWithTheirLeases) {
   StartPool({.min_connections = 1, .max_connections = 2});
   const LeaseView lease = GrantTo("a");
