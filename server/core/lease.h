@@ -22,6 +22,7 @@
 
 #include "server/core/clock.h"
 #include "server/core/ids.h"
+#include "server/core/priority.h"
 
 namespace pglessor::core {
 
@@ -36,8 +37,6 @@ enum class EndReason {
   kDrained,         // the service is shutting down
   kUnclaimed,       // its caller had gone before it had the answer
 };
-
-enum class Priority { kLow = 1, kNormal = 2, kHigh = 3 };
 
 // What the caller asked for and diagnosis shows. `ttl` is the effective one.
 struct LeaseTerms {

@@ -5,11 +5,42 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <map>
+#include <optional>
 #include <string>
 
 #include "server/core/clock.h"
+#include "server/core/priority.h"
 
 namespace pglessor::core {
+
+// What stands between two holders of one connection.
+enum class Isolation {
+  kSession,     // the session is cleaned: ROLLBACK, DISCARD ALL, verified
+  kConnection,  // and where the next holder is of another tenant, the connection is replaced
+};
+
+// How many connections are opened before the pool counts as warm, and kept open.
+enum class Warmup {
+  kLazy,      // none: the first acquires open them; the minimum is kept from then on
+  kMinimum,   // min_connections
+  kMaximum,   // max_connections, when it starts; then the minimum
+  kForecast,  // the minimum, and from then on as many as were in use at the peak of the last minutes
+};
+
+// What one tenant may take from one pool, on this replica. The default is a tenant that nobody configured.
+struct TenantLimits {
+  int32_t max_leases = 0;          // leases, and acquires that wait for one; 0 = no quota
+  int32_t guaranteed = 0;          // connections that no other tenant takes; their sum <= max_connections
+  int32_t weight = 1;              // its turns in a priority, 1 to 1000
+  double acquires_per_second = 0;  // on average; 0 = no limit
+  int32_t burst = 0;               // acquires at once after a pause; 0 = a second's worth, at least 1
+  Priority max_priority = Priority::kHigh;  // a higher one is refused
+  std::optional<Isolation> isolation;       // unset = the pool's
+  std::string role;  // logs in as this PostgreSQL role instead of the pool's own; empty = the pool's own
+
+  friend bool operator==(const TenantLimits&, const TenantLimits&) = default;
+};
 
 struct PoolOptions {
   std::string name = "default";
@@ -39,7 +70,34 @@ struct PoolOptions {
   // One that has lived so long is closed when it is not lent, up to a tenth earlier, so that connections
   // opened together do not all go together; zero = never.
   Duration max_lifetime = std::chrono::minutes(30);
+  Warmup warmup = Warmup::kMinimum;
+  Isolation isolation = Isolation::kSession;
+
+  // A waiter rises by one priority each time it has waited so long; zero = never.
+  Duration age_step = std::chrono::seconds(5);
+  // Where the queue's oldest has waited so long, acquires of low priority are refused instead of queued; at
+  // twice that of normal, at three times that of high; zero = never.
+  Duration degrade_after = Duration::zero();
+  // Where acquires that allow it go when this pool cannot serve them; empty = nowhere.
+  std::string fallback_pool;
+
+  // Openings that fail in a row, and for how long, before the breaker opens; then how often one is tried.
+  int32_t breaker_failures = 5;
+  Duration breaker_probe_interval = std::chrono::seconds(1);
+
+  // A lease whose holder runs no statement for so long is revoked; inside a transaction; zero = never.
+  Duration max_think_time = Duration::zero();
+  Duration max_idle_in_transaction = Duration::zero();
+  // A lease that is held for longer is reported, once; zero = never.
+  Duration leak_warning = Duration::zero();
+
+  std::map<std::string, TenantLimits> tenants;  // those that are configured
+
+  friend bool operator==(const PoolOptions&, const PoolOptions&) = default;
 };
+
+// Of tenants that are not configured, a pool remembers so many; those with nothing in it are forgotten first.
+inline constexpr size_t kMaxUnconfiguredTenants = 10'000;
 
 // How often a pool looks for idle connections that are too old, surplus, or due a keepalive.
 inline constexpr Duration kHousekeepingPeriod = std::chrono::milliseconds(100);
