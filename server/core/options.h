@@ -36,8 +36,8 @@ struct TenantLimits {
   double acquires_per_second = 0;  // on average; 0 = no limit
   int32_t burst = 0;               // acquires at once after a pause; 0 = a second's worth, at least 1
   Priority max_priority = Priority::kHigh;  // a higher one is refused
-  std::optional<Isolation> isolation;       // unset = the pool's
-  std::string role;  // logs in as this PostgreSQL role instead of the pool's own; empty = the pool's own
+  std::optional<Isolation> isolation = {};  // unset = the pool's
+  std::string role = {};  // logs in as this PostgreSQL role instead of the pool's own; empty = the pool's own
 
   friend bool operator==(const TenantLimits&, const TenantLimits&) = default;
 };
@@ -79,7 +79,7 @@ struct PoolOptions {
   // twice that of normal, at three times that of high; zero = never.
   Duration degrade_after = Duration::zero();
   // Where acquires that allow it go when this pool cannot serve them; empty = nowhere.
-  std::string fallback_pool;
+  std::string fallback_pool = {};
 
   // Openings that fail in a row, and for how long, before the breaker opens; then how often one is tried.
   int32_t breaker_failures = 5;
@@ -91,7 +91,7 @@ struct PoolOptions {
   // A lease that is held for longer is reported, once; zero = never.
   Duration leak_warning = Duration::zero();
 
-  std::map<std::string, TenantLimits> tenants;  // those that are configured
+  std::map<std::string, TenantLimits> tenants = {};  // those that are configured
 
   friend bool operator==(const PoolOptions&, const PoolOptions&) = default;
 };
