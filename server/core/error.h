@@ -22,6 +22,8 @@ namespace pglessor::core {
 namespace reason {
 inline constexpr char kFieldInvalid[] = "FIELD_INVALID";
 inline constexpr char kRequestIdReused[] = "REQUEST_ID_REUSED";
+inline constexpr char kUnauthenticated[] = "UNAUTHENTICATED";
+inline constexpr char kPermissionDenied[] = "PERMISSION_DENIED";
 inline constexpr char kPoolNotFound[] = "POOL_NOT_FOUND";
 inline constexpr char kLeaseNotFound[] = "LEASE_NOT_FOUND";
 inline constexpr char kLeaseReleased[] = "LEASE_RELEASED";

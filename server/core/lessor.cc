@@ -205,16 +205,22 @@ LeaseView Lessor::Grant(Pool& pool, AcquireRequest request, Granted granted) {
   return view;
 }
 
-absl::StatusOr<LeaseCounter> Lessor::Prove(absl::string_view token) const {
-  const std::optional<TokenClaims> claims = DecodeLeaseToken(token, key_);
+absl::StatusOr<Lessor::Proof> Lessor::Prove(absl::string_view token) const {
+  std::optional<TokenClaims> claims = DecodeLeaseToken(token, key_);
   if (!claims || claims->lease.replica != options_.replica) return LeaseNotFound();
-  return claims->lease.counter;
+  return Proof{claims->lease.counter, std::move(claims->tenant)};
 }
 
 absl::StatusOr<LeaseCounter> Lessor::Find(absl::string_view lease_id) const {
   const std::optional<LeaseId> id = ParseLeaseId(lease_id);
   if (!id || id->replica != options_.replica) return LeaseNotFound();
   return id->counter;
+}
+
+std::optional<std::string> Lessor::TenantOf(LeaseCounter lease) {
+  std::optional<LeaseView> view = leases_.View(lease);
+  if (!view) return std::nullopt;
+  return std::move(view->grant.terms.tenant);
 }
 
 std::string Lessor::TokenOf(const LeaseGrant& grant) const {

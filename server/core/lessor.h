@@ -97,13 +97,19 @@ class Lessor {
   // ends; with a request_id, both are kept unclaimed_timeout for a retry.
   void Over(const AttemptRef& attempt, bool delivered);
 
-  // The lease that `token` proves. Fails with: NOT_FOUND LEASE_NOT_FOUND.
-  absl::StatusOr<LeaseCounter> Prove(absl::string_view token) const;
+  // What `token` proves. Fails with: NOT_FOUND LEASE_NOT_FOUND.
+  struct Proof {
+    LeaseCounter lease;
+    std::string tenant;  // only who acts for it may use the token
+  };
+  absl::StatusOr<Proof> Prove(absl::string_view token) const;
   // The same by its public name, which proves nothing: for operators.
   absl::StatusOr<LeaseCounter> Find(absl::string_view lease_id) const;
   std::string TokenOf(const LeaseGrant& grant) const;
   LeaseId IdOf(const LeaseGrant& grant) const { return {options_.replica, grant.counter}; }
   LeaseId IdOf(LeaseCounter lease) const { return {options_.replica, lease}; }
+  // Nothing if the lease is forgotten.
+  std::optional<std::string> TenantOf(LeaseCounter lease);
   const std::string& server_address() const { return options_.server_address; }
   const ReplicaId& replica() const { return options_.replica; }
 

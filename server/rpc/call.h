@@ -3,17 +3,25 @@
 // One thread waits on the queue. A call that waits for a lease or a statement is an object and no thread;
 // whoever has its answer, on whatever thread, finishes it.
 //
-// A call's life: it listens for a request; one comes, another call is put in its place to listen, the
-// handler runs; somebody finishes it; gRPC tells that it is done (answered, or the caller has gone). Its
-// operations each hold a reference, so it lives as long as any is under way.
+// A call's life: it listens for a request; one comes, another call is put in its place to listen; whoever
+// calls is let in, and the handler runs, or is refused; somebody finishes it; gRPC tells that it is done
+// (answered, or the caller has gone). Its operations each hold a reference, so it lives as long as any is
+// under way.
 #pragma once
 
+#include <google/protobuf/message.h>
 #include <grpcpp/grpcpp.h>
 
 #include <atomic>
 #include <functional>
 #include <memory>
 #include <utility>
+
+#include "absl/status/statusor.h"
+
+#include "server/rpc/admission.h"
+#include "server/rpc/caller.h"
+#include "server/rpc/status.h"
 
 namespace pglessor::rpc {
 
@@ -24,8 +32,12 @@ class Event {
   virtual void Happened(bool ok) = 0;
 };
 
-// The queue, how many calls are under way, and how many objects there are: those, and the ones that listen.
+// The queue, the door before it, how many calls are under way, and how many objects there are: those, and
+// the ones that listen.
 struct CallQueue {
+  explicit CallQueue(const Admission& door) : admission(door) {}
+
+  const Admission& admission;
   std::unique_ptr<grpc::ServerCompletionQueue> queue;
   std::atomic<int32_t> open_calls{0};
   std::atomic<int32_t> objects{0};
@@ -49,6 +61,9 @@ class Call : public std::enable_shared_from_this<Call> {
   virtual ~Call() { --queue_.objects; }
   Call(const Call&) = delete;
   Call& operator=(const Call&) = delete;
+
+  // Who calls. Requires: it was let in, so that OnRequest was called.
+  const Caller& caller() const { return *caller_; }
 
   void Start() {
     received_.Hold(shared_from_this());
@@ -78,7 +93,12 @@ class Call : public std::enable_shared_from_this<Call> {
   virtual void Listen(void* tag) = 0;
   // Puts another call of this method in this one's place.
   virtual void ListenAgain() = 0;
+  // The request, or for a stream of them an empty one: by its type and subject the caller is let in.
+  virtual const google::protobuf::Message& Asked() const = 0;
+  // Of a caller who was let in.
   virtual void OnRequest() = 0;
+  // Answers one who was not.
+  virtual void Refuse(const grpc::Status& why) = 0;
   // The call is over. `delivered`: the answer went out whole, as far as gRPC knows.
   virtual void OnDone(bool delivered) = 0;
   virtual void OnWritten(bool /*ok*/) {}
@@ -102,6 +122,12 @@ class Call : public std::enable_shared_from_this<Call> {
     }
     ++queue_.open_calls;
     ListenAgain();
+    absl::StatusOr<CallerRef> caller = queue_.admission.Admit(context_, Asked());
+    if (!caller.ok()) {
+      Refuse(ToGrpc(caller.status()));
+      return;
+    }
+    caller_ = *std::move(caller);
     OnRequest();
   }
   void Done(bool) {
@@ -113,6 +139,7 @@ class Call : public std::enable_shared_from_this<Call> {
 
   CallQueue& queue_;
   grpc::ServerContext context_;
+  CallerRef caller_;  // shared with Identities, and so unchanged by a reload
   Step received_{*this, &Call::Received};
   Step done_{*this, &Call::Done};
   Step finished_{*this, &Call::Finished};
@@ -150,6 +177,8 @@ class UnaryCall : public Call {
     method_.listen(&context(), &request_, &responder_, queue().queue.get(), tag);
   }
   void ListenAgain() override { Serve(queue(), method_); }
+  const google::protobuf::Message& Asked() const override { return request_; }
+  void Refuse(const grpc::Status& why) override { Fail(why); }
   void OnRequest() override { method_.handle(std::static_pointer_cast<UnaryCall>(shared_from_this())); }
   void OnDone(bool delivered) override {
     if (when_done_) std::exchange(when_done_, nullptr)(delivered);
@@ -169,6 +198,7 @@ class RefusedStream : public Call {
   struct Method {
     std::function<void(grpc::ServerContext*, Stream*, grpc::ServerCompletionQueue*, void*)> listen;
     grpc::Status why;
+    const google::protobuf::Message& asked;
   };
 
   RefusedStream(CallQueue& queue, const Method& method) : Call(queue), method_(method), stream_(&context()) {}
@@ -180,7 +210,9 @@ class RefusedStream : public Call {
  protected:
   void Listen(void* tag) override { method_.listen(&context(), &stream_, queue().queue.get(), tag); }
   void ListenAgain() override { Serve(queue(), method_); }
-  void OnRequest() override { stream_.Finish(method_.why, FinishTag()); }
+  const google::protobuf::Message& Asked() const override { return method_.asked; }
+  void Refuse(const grpc::Status& why) override { stream_.Finish(why, FinishTag()); }
+  void OnRequest() override { Refuse(method_.why); }
   void OnDone(bool) override {}
 
  private:

@@ -29,7 +29,6 @@ constexpr int kMaxTags = 16;
 constexpr size_t kMaxTagKey = 63;
 constexpr size_t kMaxTagValue = 255;
 constexpr char kDefaultPool[] = "default";
-constexpr char kDefaultTenant[] = "default";
 
 bool IsTenant(const std::string& name) {
   const auto alphanumeric = [](char c) { return absl::ascii_islower(c) || absl::ascii_isdigit(c); };
@@ -204,13 +203,16 @@ absl::StatusOr<core::Duration> TtlFromProto(const google::protobuf::Duration& sp
   return ttl;
 }
 
-absl::StatusOr<core::AcquireRequest> FromProto(const v1::AcquireRequest& request) {
+absl::StatusOr<core::AcquireRequest> FromProto(const v1::AcquireRequest& request, const Caller& caller) {
   core::AcquireRequest acquire;
   acquire.pool = request.pool().empty() ? kDefaultPool : request.pool();
-  acquire.tenant = request.tenant().empty() ? kDefaultTenant : request.tenant();
-  if (!IsTenant(acquire.tenant)) {
+  acquire.identity = caller.identity();
+  if (!request.tenant().empty() && !IsTenant(request.tenant())) {
     return FieldInvalid("tenant", "expected [a-z0-9][a-z0-9._-]{0,62}, or empty for your own");
   }
+  absl::StatusOr<std::string> tenant = caller.TenantFor(request.tenant());
+  if (!tenant.ok()) return tenant.status();
+  acquire.tenant = *std::move(tenant);
   acquire.holder = request.holder();
   if (acquire.holder.size() > kMaxHolder) {
     return FieldInvalid("holder",

@@ -16,6 +16,7 @@
 #include "server/core/lease_table.h"
 #include "server/core/lessor.h"
 #include "server/core/pool.h"
+#include "server/rpc/caller.h"
 
 namespace pglessor::rpc {
 
@@ -28,7 +29,9 @@ absl::StatusOr<core::Duration> FromProto(const google::protobuf::Duration& span,
 // A ttl: as above, and not zero.
 absl::StatusOr<core::Duration> TtlFromProto(const google::protobuf::Duration& span);
 
-absl::StatusOr<core::AcquireRequest> FromProto(const v1::AcquireRequest& request);
+// For the tenant that it names, or the caller's own.
+// Fails with: FIELD_INVALID; PERMISSION_DENIED, if the caller may not act for that tenant.
+absl::StatusOr<core::AcquireRequest> FromProto(const v1::AcquireRequest& request, const Caller& caller);
 
 absl::StatusOr<core::Disposition> FromProto(v1::Disposition disposition);
 

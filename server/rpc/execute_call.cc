@@ -37,7 +37,7 @@ void ExecuteCall::Listen(void* tag) {
 
 void ExecuteCall::OnRequest() {
   const absl::Status begun = Begin();
-  if (!begun.ok()) writer_.Finish(ToGrpc(begun), FinishTag());
+  if (!begun.ok()) Refuse(ToGrpc(begun));
 }
 
 absl::Status ExecuteCall::Begin() {
@@ -48,7 +48,7 @@ absl::Status ExecuteCall::Begin() {
   absl::StatusOr<core::Statement> statement = StatementFromProto(request_);
   if (!statement.ok()) return statement.status();
   batch_rows_ = request_.batch_rows() > 0 ? request_.batch_rows() : kDefaultBatchRows;
-  const absl::StatusOr<core::LeaseCounter> lease = method_.lessor.Prove(request_.lease_token());
+  const absl::StatusOr<core::LeaseCounter> lease = Prove(caller(), method_.lessor, request_.lease_token());
   if (!lease.ok()) return lease.status();
   absl::StatusOr<core::Lessor::Running> running = method_.lessor.Execute(
       *lease, *std::move(statement), std::static_pointer_cast<ExecuteCall>(shared_from_this()));

@@ -45,6 +45,8 @@ class ExecuteCall : public Call, public core::StatementSink {
  protected:
   void Listen(void* tag) override;
   void ListenAgain() override { Serve(queue(), method_); }
+  const google::protobuf::Message& Asked() const override { return request_; }
+  void Refuse(const grpc::Status& why) override { writer_.Finish(why, FinishTag()); }
   void OnRequest() override;
   void OnWritten(bool ok) override;
   void OnDone(bool delivered) override;

@@ -1,5 +1,6 @@
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "pglessor/v1/lease_service.grpc.pb.h"
@@ -40,7 +41,7 @@ class LeaseServiceImpl : public Service {
 
  private:
   void Acquire(const std::shared_ptr<AcquireCall>& call) {
-    absl::StatusOr<core::AcquireRequest> request = FromProto(call->request());
+    absl::StatusOr<core::AcquireRequest> request = FromProto(call->request(), call->caller());
     if (!request.ok()) {
       call->Fail(ToGrpc(request.status()));
       return;
@@ -63,7 +64,8 @@ class LeaseServiceImpl : public Service {
 
   void Release(const std::shared_ptr<ReleaseCall>& call) {
     const absl::StatusOr<core::Disposition> disposition = FromProto(call->request().disposition());
-    const absl::StatusOr<core::LeaseCounter> lease = lessor_->Prove(call->request().lease_token());
+    const absl::StatusOr<core::LeaseCounter> lease =
+        Prove(call->caller(), *lessor_, call->request().lease_token());
     if (!disposition.ok() || !lease.ok()) {
       call->Fail(ToGrpc(disposition.ok() ? lease.status() : disposition.status()));
       return;
@@ -87,7 +89,7 @@ class LeaseServiceImpl : public Service {
       RenewPool(call);
       return;
     }
-    const absl::StatusOr<core::LeaseView> lease = RenewLease(call->request());
+    const absl::StatusOr<core::LeaseView> lease = RenewLease(call->request(), call->caller());
     if (!lease.ok()) {
       call->Fail(ToGrpc(lease.status()));
       return;
@@ -97,7 +99,7 @@ class LeaseServiceImpl : public Service {
     call->Finish(response);
   }
 
-  absl::StatusOr<core::LeaseView> RenewLease(const v1::RenewRequest& request) {
+  absl::StatusOr<core::LeaseView> RenewLease(const v1::RenewRequest& request, const Caller& caller) {
     if (!request.has_lease_token()) return core::FieldInvalid("subject", "expected lease_token, or pool");
     std::optional<core::Duration> ttl;
     if (request.has_ttl()) {
@@ -105,7 +107,7 @@ class LeaseServiceImpl : public Service {
       if (!asked.ok()) return asked.status();
       ttl = *asked;
     }
-    const absl::StatusOr<core::LeaseCounter> lease = lessor_->Prove(request.lease_token());
+    const absl::StatusOr<core::LeaseCounter> lease = Prove(caller, *lessor_, request.lease_token());
     if (!lease.ok()) return lease.status();
     return lessor_->Renew(*lease, ttl);
   }
@@ -147,7 +149,8 @@ class LeaseServiceImpl : public Service {
     };
     switch (request.subject_case()) {
       case v1::ExpireRequest::kLeaseToken: {
-        const absl::StatusOr<core::LeaseCounter> lease = lessor_->Prove(request.lease_token());
+        const absl::StatusOr<core::LeaseCounter> lease =
+            Prove(call->caller(), *lessor_, request.lease_token());
         if (!lease.ok()) return lease.status();
         lessor_->Expire(*lease, {core::EndReason::kExpired, core::Disposition::kReturn, why}, validate_only,
                         std::move(done));
@@ -203,7 +206,9 @@ class LeaseServiceImpl : public Service {
     }
     v1::StatsResponse response;
     for (const core::PoolView& pool : *pools) {
-      *response.add_pools() = ToProto(pool, *lessor_, call->request().omit_connections());
+      v1::PoolStats& stats = *response.add_pools();
+      stats = ToProto(pool, *lessor_, call->request().omit_connections());
+      KeepSeen(call->caller(), stats);
     }
     v1::ServerInfo& server = *response.mutable_server();
     server.set_version(version_);
@@ -213,6 +218,28 @@ class LeaseServiceImpl : public Service {
     server.set_pid(getpid());
     server.set_open_calls(queue_->open_calls);
     call->Finish(response);
+  }
+
+  // Drops the rows that are not for this caller.
+  void KeepSeen(const Caller& caller, v1::PoolStats& stats) {
+    if (caller.SeesEverything()) return;
+    auto& connections = *stats.mutable_connections();
+    connections.erase(std::remove_if(connections.begin(), connections.end(),
+                                     [&](const v1::ConnectionStats& connection) {
+                                       return !IsOfSeen(caller, connection.lease_id());
+                                     }),
+                      connections.end());
+    auto& tenants = *stats.mutable_tenants();
+    tenants.erase(
+        std::remove_if(tenants.begin(), tenants.end(),
+                       [&](const v1::TenantStats& tenant) { return !caller.Sees(tenant.tenant()); }),
+        tenants.end());
+  }
+
+  bool IsOfSeen(const Caller& caller, const std::string& lease_id) {
+    const absl::StatusOr<core::LeaseCounter> lease = lessor_->Find(lease_id);
+    const auto tenant = lease.ok() ? lessor_->TenantOf(*lease) : std::nullopt;
+    return tenant && caller.Sees(*tenant);
   }
 
   const std::string version_;

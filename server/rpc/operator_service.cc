@@ -54,7 +54,9 @@ class OperatorServiceImpl : public Service {
       method_.async.RequestWatchEvents(&context(), &request_, &writer_, completion, completion, tag);
     }
     void ListenAgain() override { Serve(queue(), method_); }
-    void OnRequest() override { writer_.Finish(ToGrpc(NotBuiltYet("WatchEvents")), FinishTag()); }
+    const google::protobuf::Message& Asked() const override { return request_; }
+    void Refuse(const grpc::Status& why) override { writer_.Finish(why, FinishTag()); }
+    void OnRequest() override { Refuse(ToGrpc(NotBuiltYet("WatchEvents"))); }
     void OnDone(bool) override {}
 
    private:

@@ -13,8 +13,10 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
+#include "server/rpc/admission.h"
 #include "server/rpc/call.h"
 #include "server/rpc/services.h"
+#include "server/rpc/tls.h"
 
 namespace pglessor::rpc {
 namespace {
@@ -40,21 +42,27 @@ class WithoutReflection : public grpc::ServerBuilderOption {
   }
 };
 
+bool IsUnixSocket(const std::string& address) { return absl::StartsWith(address, "unix:"); }
+
 std::string WithPort(const std::string& address, int port) {
-  if (absl::StartsWith(address, "unix:")) return address;
+  if (IsUnixSocket(address)) return address;
   return absl::StrCat(address.substr(0, address.rfind(':') + 1), port);
 }
 
 }  // namespace
 
 struct RpcServer::State {
+  explicit State(const Identities& identities) : admission(identities), calls(admission) {}
+
+  const Admission admission;
   std::vector<std::unique_ptr<Service>> services;
   CallQueue calls;
   std::unique_ptr<grpc::Server> server;
   std::thread thread;
 };
 
-RpcServer::RpcServer(RpcOptions options) : options_(std::move(options)) {}
+RpcServer::RpcServer(RpcOptions options)
+    : options_(std::move(options)), identities_(options_.identities, options_.unidentified) {}
 
 RpcServer::~RpcServer() { Stop(std::chrono::milliseconds(0)); }
 
@@ -63,11 +71,14 @@ absl::Status RpcServer::Listen() {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
 
-  auto state = std::make_unique<State>();
+  auto state = std::make_unique<State>(identities_);
   grpc::ServerBuilder builder;
   std::vector<int> ports(options_.listen.size());
+  const auto plain = grpc::InsecureServerCredentials();
+  const auto over_tcp = options_.tls.cert.empty() ? plain : TlsCredentials(options_.tls);
   for (size_t i = 0; i < ports.size(); ++i) {
-    builder.AddListeningPort(options_.listen[i], grpc::InsecureServerCredentials(), &ports[i]);
+    builder.AddListeningPort(options_.listen[i], IsUnixSocket(options_.listen[i]) ? plain : over_tcp,
+                             &ports[i]);
   }
   if (!options_.reflection) builder.SetOption(std::make_unique<WithoutReflection>());
   state->services.push_back(MakeLeaseService(options_.version));

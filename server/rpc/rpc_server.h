@@ -10,6 +10,8 @@
 
 #include "server/core/clock.h"
 #include "server/core/lessor.h"
+#include "server/rpc/identities.h"
+#include "server/rpc/identity_options.h"
 
 namespace pglessor::rpc {
 
@@ -17,6 +19,9 @@ struct RpcOptions {
   std::vector<std::string> listen;  // "host:port" or "unix:path"; port 0 picks one
   bool reflection = true;
   std::string version;
+  std::vector<IdentityOptions> identities = {};
+  Unidentified unidentified = Unidentified::kAnonymous;  // if there are no identities
+  TlsOptions tls = {};                                   // of all but the unix sockets
 };
 
 // Threads: one thread uses it; it has one of its own, for the completion queue.
@@ -27,6 +32,7 @@ class RpcServer {
   RpcServer(const RpcServer&) = delete;
   RpcServer& operator=(const RpcServer&) = delete;
 
+  // Requires: CheckTls has found no fault.
   // Takes the addresses; calls that come wait for Serve, and health says NOT_SERVING.
   // Fails with: UNAVAILABLE, with the address that cannot be listened on.
   absl::Status Listen();
@@ -36,6 +42,9 @@ class RpcServer {
 
   // Answers calls. `lessor` and `clock` must outlive Stop. Once.
   void Serve(core::Lessor& lessor, const core::Clock& clock);
+
+  // From the next call on; calls under way keep who they are.
+  void Replace(const std::vector<IdentityOptions>& identities) { identities_.Replace(identities); }
 
   // What health says of the server and of each service.
   void SetServing(bool serving);
@@ -48,6 +57,7 @@ class RpcServer {
   struct State;
 
   const RpcOptions options_;
+  Identities identities_;
   std::vector<std::string> addresses_;
   std::unique_ptr<State> state_;  // null until it listens
 };

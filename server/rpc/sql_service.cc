@@ -31,7 +31,7 @@ class SqlServiceImpl : public Service {
   const SessionCall::Method session_{[this](auto* context, auto* stream, auto* queue, void* tag) {
                                        async_.RequestSession(context, stream, queue, queue, tag);
                                      },
-                                     ToGrpc(NotBuiltYet("Session"))};
+                                     ToGrpc(NotBuiltYet("Session")), v1::SessionRequest::default_instance()};
 };
 
 }  // namespace

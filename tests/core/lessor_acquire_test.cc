@@ -214,9 +214,21 @@ TEST_F(LessorAcquireTest, ProvesALeaseByItsTokenAndFindsItByItsName) {
   const LeaseView lease = Granted(Acquire());
   const std::string token = lessor_->TokenOf(lease.grant);
   ASSERT_THAT(lessor_->Prove(token), IsOk());
-  EXPECT_EQ(*lessor_->Prove(token), lease.grant.counter);
+  EXPECT_EQ(lessor_->Prove(token)->lease, lease.grant.counter);
+  EXPECT_EQ(lessor_->Prove(token)->tenant, lease.grant.terms.tenant);
   EXPECT_EQ(*lessor_->Find(FormatLeaseId(lessor_->IdOf(lease.grant))), lease.grant.counter);
   EXPECT_EQ(lessor_->TokenOf(lease.grant), token) << "the same for a retry";
+}
+
+TEST_F(LessorAcquireTest, KnowsTheTenantOfALeaseUntilItIsForgotten) {
+  StartPool({.min_connections = 1, .max_connections = 1});
+  AcquireRequest request;
+  request.tenant = "billing";
+  const LeaseView lease = Granted(Acquire(std::move(request)));
+  EXPECT_EQ(lessor_->TenantOf(lease.grant.counter), "billing");
+  Release(lease.grant.counter);
+  EXPECT_EQ(lessor_->TenantOf(lease.grant.counter), "billing");
+  EXPECT_EQ(lessor_->TenantOf(LeaseCounter{77}), std::nullopt);
 }
 
 TEST_F(LessorAcquireTest, CallsEveryOtherTokenUnknownInOneText) {
@@ -233,13 +245,14 @@ TEST_F(LessorAcquireTest, CallsEveryOtherTokenUnknownInOneText) {
   const Lessor forger(options_, clock_, foreign, events_);
 
   const absl::Status unknown = LeaseNotFound();
-  for (const auto& proof :
-       {lessor_->Prove(""), lessor_->Prove("x"), lessor_->Prove(absl::StrCat(token, "A")),
-        lessor_->Prove(token.substr(1)), restarted.Prove(token), neighbour.Prove(token),
-        lessor_->Prove(forger.TokenOf(lease.grant)), lessor_->Find(""), lessor_->Find(token),
-        lessor_->Find(FormatLeaseId(restarted.IdOf(lease.grant)))}) {
-    EXPECT_EQ(proof.status(), unknown);
-    EXPECT_THAT(proof, HasReason("LEASE_NOT_FOUND"));
+  for (const absl::Status& status :
+       {lessor_->Prove("").status(), lessor_->Prove("x").status(),
+        lessor_->Prove(absl::StrCat(token, "A")).status(), lessor_->Prove(token.substr(1)).status(),
+        restarted.Prove(token).status(), neighbour.Prove(token).status(),
+        lessor_->Prove(forger.TokenOf(lease.grant)).status(), lessor_->Find("").status(),
+        lessor_->Find(token).status(), lessor_->Find(FormatLeaseId(restarted.IdOf(lease.grant))).status()}) {
+    EXPECT_EQ(status, unknown);
+    EXPECT_THAT(status, HasReason("LEASE_NOT_FOUND"));
   }
 }
 

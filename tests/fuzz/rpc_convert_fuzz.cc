@@ -29,7 +29,7 @@ void CheckRefusal(const absl::Status& status) {
 void CheckAcquire(const std::string& bytes) {
   v1::AcquireRequest request;
   if (!request.ParseFromString(bytes)) return;
-  const auto acquire = FromProto(request);
+  const auto acquire = FromProto(request, Caller::Anonymous());
   if (!acquire.ok()) {
     CheckRefusal(acquire.status());
     return;

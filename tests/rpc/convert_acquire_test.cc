@@ -34,6 +34,10 @@ google::protobuf::Duration Span(int64_t seconds, int32_t nanos = 0) {
   return span;
 }
 
+absl::StatusOr<core::AcquireRequest> Converted(const v1::AcquireRequest& request) {
+  return FromProto(request, Caller::Anonymous());
+}
+
 v1::AcquireRequest OfTenant(const std::string& tenant) {
   v1::AcquireRequest request;
   request.set_tenant(tenant);
@@ -42,22 +46,38 @@ v1::AcquireRequest OfTenant(const std::string& tenant) {
 
 // Refused for that field, and for a reason in words.
 void ExpectRefused(const v1::AcquireRequest& request, const std::string& field) {
-  const absl::Status status = FromProto(request).status();
+  const absl::Status status = Converted(request).status();
   EXPECT_THAT(status, AllOf(test::StatusIs(absl::StatusCode::kInvalidArgument), HasReason("FIELD_INVALID")));
   EXPECT_EQ(MetadataOf(status, "field"), field);
   EXPECT_LT(status.message().size(), 300U) << "it repeats what it was given";
 }
 
 TEST(ConvertAcquire, OfNothingAtAllIsTheDefaults) {
-  const auto acquire = FromProto(v1::AcquireRequest());
+  const auto acquire = Converted(v1::AcquireRequest());
   ASSERT_THAT(acquire, IsOk());
   EXPECT_EQ(acquire->pool, "default");
+  EXPECT_EQ(acquire->identity, "anonymous");
   EXPECT_EQ(acquire->tenant, "default");
   EXPECT_EQ(acquire->holder, "");
   EXPECT_EQ(acquire->ttl, std::nullopt);
   EXPECT_EQ(acquire->wait, std::nullopt);
   EXPECT_EQ(acquire->priority, core::Priority::kNormal);
   EXPECT_TRUE(acquire->tags.empty());
+}
+
+TEST(ConvertAcquire, IsForATenantThatTheCallerMayActFor) {
+  const Caller caller({.name = "web",
+                       .roles = {Role::kHolder},
+                       .tenants = {"shop", "billing"},
+                       .secret_sha256 = {},
+                       .certificates = {}});
+  const auto own = FromProto(v1::AcquireRequest(), caller);
+  ASSERT_THAT(own, IsOk());
+  EXPECT_EQ(own->identity, "web");
+  EXPECT_EQ(own->tenant, "shop");
+  EXPECT_EQ(FromProto(OfTenant("billing"), caller)->tenant, "billing");
+  EXPECT_THAT(FromProto(OfTenant("crm"), caller), HasReason("PERMISSION_DENIED"));
+  EXPECT_THAT(FromProto(OfTenant("No Tenant"), caller), HasReason("FIELD_INVALID"));
 }
 
 TEST(ConvertAcquire, TakesEveryField) {
@@ -68,7 +88,7 @@ TEST(ConvertAcquire, TakesEveryField) {
   *request.mutable_wait_timeout() = Span(2);
   request.set_priority(v1::PRIORITY_HIGH);
   (*request.mutable_tags())["job"] = "nightly";
-  const auto acquire = FromProto(request);
+  const auto acquire = Converted(request);
   ASSERT_THAT(acquire, IsOk());
   EXPECT_EQ(acquire->pool, "orders");
   EXPECT_EQ(acquire->tenant, "billing");
@@ -84,7 +104,7 @@ TEST(ConvertAcquire, TakesEveryField) {
 TEST(ConvertAcquire, TakesTenantsOfItsAlphabet) {
   for (const std::string& tenant : {std::string("a"), std::string("0"), std::string("billing.eu-1_x"),
                                     std::string("a..--__"), std::string(63, 'z')}) {
-    const auto acquire = FromProto(OfTenant(tenant));
+    const auto acquire = Converted(OfTenant(tenant));
     ASSERT_THAT(acquire, IsOk()) << tenant;
     EXPECT_EQ(acquire->tenant, tenant);
   }
@@ -129,8 +149,8 @@ TEST(ConvertAcquire, RefusesEveryByteThatIsNoneOfItsAlphabet) {
     const auto c = static_cast<char>(byte);
     const bool first = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
     const bool later = first || c == '.' || c == '_' || c == '-';
-    EXPECT_EQ(FromProto(OfTenant(std::string(1, c))).ok(), first) << byte;
-    EXPECT_EQ(FromProto(OfTenant(std::string("a") + c)).ok(), later) << byte;
+    EXPECT_EQ(Converted(OfTenant(std::string(1, c))).ok(), first) << byte;
+    EXPECT_EQ(Converted(OfTenant(std::string("a") + c)).ok(), later) << byte;
   }
 }
 
@@ -139,7 +159,7 @@ TEST(ConvertAcquire, RefusesEveryByteThatIsNoneOfItsAlphabet) {
 TEST(ConvertAcquire, BoundsTheHolderInBytes) {
   v1::AcquireRequest request;
   request.set_holder(std::string(256, 'h'));
-  EXPECT_THAT(FromProto(request), IsOk());
+  EXPECT_THAT(Converted(request), IsOk());
   request.set_holder(std::string(257, 'h'));
   ExpectRefused(request, "holder");
   std::string umlauts;
@@ -151,8 +171,8 @@ TEST(ConvertAcquire, BoundsTheHolderInBytes) {
 TEST(ConvertAcquire, BoundsTheNumberOfTags) {
   v1::AcquireRequest request;
   for (int i = 0; i < 16; ++i) (*request.mutable_tags())[absl::StrCat("k", i)] = "v";
-  ASSERT_THAT(FromProto(request), IsOk());
-  EXPECT_EQ(FromProto(request)->tags.size(), 16U);
+  ASSERT_THAT(Converted(request), IsOk());
+  EXPECT_EQ(Converted(request)->tags.size(), 16U);
   (*request.mutable_tags())["one-more"] = "v";
   ExpectRefused(request, "tags");
 }
@@ -168,7 +188,7 @@ TEST(ConvertAcquire, BoundsEachTag) {
     v1::AcquireRequest request;
     (*request.mutable_tags())[std::string(c.key, 'k')] = std::string(c.value, 'v');
     if (c.ok) {
-      EXPECT_THAT(FromProto(request), IsOk());
+      EXPECT_THAT(Converted(request), IsOk());
     } else {
       ExpectRefused(request, "tags");
     }
@@ -180,7 +200,7 @@ TEST(ConvertAcquire, TakesAUuidInEitherCaseAsARequestId) {
   for (const char* good : {"7f1c0e52-9f0a-4b1e-8b53-2f4a4c1de001", "7F1C0E52-9F0A-4B1E-8B53-2F4A4C1DE001",
                            "00000000-0000-0000-0000-000000000000"}) {
     request.set_request_id(good);
-    const auto acquire = FromProto(request);
+    const auto acquire = Converted(request);
     ASSERT_THAT(acquire, IsOk());
     EXPECT_EQ(acquire->request_id, absl::AsciiStrToLower(good));
   }
@@ -205,8 +225,8 @@ TEST(ConvertAcquire, KnowsItsPrioritiesAndNoOthers) {
   v1::AcquireRequest request;
   for (const auto& [number, priority] : known) {
     request.set_priority(static_cast<v1::Priority>(number));
-    ASSERT_THAT(FromProto(request), IsOk()) << number;
-    EXPECT_EQ(FromProto(request)->priority, priority) << number;
+    ASSERT_THAT(Converted(request), IsOk()) << number;
+    EXPECT_EQ(Converted(request)->priority, priority) << number;
   }
   for (const int unknown : {-1, 4, 99, std::numeric_limits<int>::max(), std::numeric_limits<int>::min()}) {
     SCOPED_TRACE(unknown);
@@ -223,8 +243,8 @@ TEST(ConvertAcquire, TakesNoTtlOfZeroAndAWaitOfZero) {
   ExpectRefused(request, "ttl");
   request.clear_ttl();
   request.mutable_wait_timeout();
-  ASSERT_THAT(FromProto(request), IsOk());
-  EXPECT_THAT(FromProto(request)->wait, Eq(core::Duration::zero()));
+  ASSERT_THAT(Converted(request), IsOk());
+  EXPECT_THAT(Converted(request)->wait, Eq(core::Duration::zero()));
 }
 
 TEST(ConvertAcquire, NamesTheSpanThatIsWrong) {
@@ -239,7 +259,7 @@ TEST(ConvertAcquire, NamesTheSpanThatIsWrong) {
 }
 
 TEST(ConvertAcquire, SaysWhatWasExpected) {
-  const absl::Status status = FromProto(OfTenant("Billing")).status();
+  const absl::Status status = Converted(OfTenant("Billing")).status();
   EXPECT_THAT(std::string(status.message()), HasSubstr("[a-z0-9]"));
   EXPECT_THAT(std::string(status.message()), Not(HasSubstr("Billing")));
 }
