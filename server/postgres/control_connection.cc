@@ -38,10 +38,14 @@ std::string NameOf(const BackendIdentity& backend) {
   return absl::StrCat(backend.pid, "/", backend.start_microseconds);
 }
 
+// pg_stat_activity's rows come from this function; its joins with roles and databases cost twice as much
+// again, and a pool that is replaced asks many times.
+constexpr char kActivity[] = "pg_catalog.pg_stat_get_activity";
+
 std::string SameBackend(const BackendIdentity& backend) {
   return absl::StrCat(
-      "FROM pg_catalog.pg_stat_activity WHERE pid = ", backend.pid,
-      " AND (extract(epoch FROM backend_start) * 1000000)::int8 = ", backend.start_microseconds);
+      "FROM ", kActivity, "(", backend.pid,
+      ") WHERE (extract(epoch FROM backend_start) * 1000000)::int8 = ", backend.start_microseconds);
 }
 
 }  // namespace
@@ -88,10 +92,18 @@ void ControlConnection::AwaitGone(const BackendIdentity& backend, Means means,
                                   absl::AnyInvocable<void()> gone) {
   awaited_.push_back({backend, means, std::move(gone)});
   gone_pause_ = kFirstGonePause;
-  if (who_is_there_asked_) return;
+  // A backend that was told goodbye takes a moment to go; one that is to be terminated is not given any.
   // Others that come in this turn of the loop are asked about with it.
-  if (gone_timer_) loop_.Cancel(*gone_timer_);
-  gone_timer_ = loop_.RunAfter(core::Duration::zero(), [this] { AskWhoIsThere(); });
+  AskWhoIsThereIn(means == Means::kTerminate ? core::Duration::zero() : kFirstGonePause);
+}
+
+void ControlConnection::AskWhoIsThereIn(core::Duration pause) {
+  if (who_is_there_asked_) return;  // its answer asks again
+  if (gone_timer_) {
+    if (gone_timer_->first <= loop_.Now() + pause) return;
+    loop_.Cancel(*gone_timer_);
+  }
+  gone_timer_ = loop_.RunAfter(pause, [this] { AskWhoIsThere(); });
 }
 
 void ControlConnection::AskWhoIsThere() {
@@ -111,9 +123,8 @@ void ControlConnection::AskWhoIsThere() {
            "SELECT ',' || pg_catalog.string_agg(name, ',') || ',' FROM (SELECT name, CASE WHEN name IN (",
            to_terminate,
            ") THEN pg_catalog.pg_terminate_backend(pid) END FROM (SELECT pid, pid || '/' "
-           "|| (extract(epoch FROM backend_start) * 1000000)::int8 AS name FROM "
-           "pg_catalog.pg_stat_activity WHERE pid IN (",
-           all, ")) AS named OFFSET 0) AS asked"),
+           "|| (extract(epoch FROM backend_start) * 1000000)::int8 AS name FROM ",
+           kActivity, "(NULL) WHERE pid IN (", all, ")) AS named OFFSET 0) AS asked"),
        [this, asked_about = awaited_.size()](const absl::StatusOr<std::string>& answer) {
          OnWhoIsThere(asked_about, answer);
        }});
@@ -131,8 +142,10 @@ void ControlConnection::OnWhoIsThere(size_t asked_about, const absl::StatusOr<st
     awaited_ = std::move(left);
   }
   who_is_there_asked_ = false;
+  // Where one has gone, others are about to.
+  if (!gone.empty()) gone_pause_ = kFirstGonePause;
   if (!awaited_.empty()) {
-    gone_timer_ = loop_.RunAfter(gone_pause_, [this] { AskWhoIsThere(); });
+    AskWhoIsThereIn(gone_pause_);
     gone_pause_ = std::min<core::Duration>(gone_pause_ * 2, kLastGonePause);
   }
   for (Awaited& backend : gone) backend.gone();

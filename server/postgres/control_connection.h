@@ -62,6 +62,7 @@ class ControlConnection : public core::FencingSource, private Backend::Listener 
   void Open();
   void Ask(Command command);
   void Next();
+  void AskWhoIsThereIn(core::Duration pause);
   void AskWhoIsThere();
   void OnWhoIsThere(size_t asked_about, const absl::StatusOr<std::string>& answer);
   void AskForBlock();
