@@ -89,6 +89,12 @@ TEST_F(BadInputTest, AcquireNamesTheField) {
        [](Request& request) {
          for (int i = 0; i < 17; ++i) (*request.mutable_tags())[std::to_string(i)] = "value";
        }},
+      {"200 tags", "tags",
+       [](Request& request) {
+         for (int i = 0; i < 200; ++i) (*request.mutable_tags())[std::to_string(i)] = "value";
+       }},
+      {"a value of 10 KB", "tags", tag("key", std::string(10'000, 'v'))},
+      {"a key of 10 KB", "tags", tag(std::string(10'000, 'k'), "value")},
   };
   for (const Fault& fault : faults) {
     SCOPED_TRACE(std::string(fault.field) + ": " + fault.what);

@@ -406,22 +406,6 @@ TEST_F(PoolCallsTest, RenewOfALeaseWithAnOverflow) {
   EXPECT_EQ(client().Renew(renew).response.lease().ttl().seconds(), 3600);
 }
 
-TEST_F(PoolCallsTest, ManyRenewsAtOnceAreAllAnswered) {
-  Serve(1, 2);
-  const Held held = Acquire();
-  constexpr int kCallers = 8, kRenews = 500;
-  std::vector<std::thread> callers;
-  for (int i = 0; i < kCallers; ++i) {
-    callers.emplace_back([&] {
-      for (int renew = 0; renew < kRenews; ++renew) EXPECT_THAT(client().Renew(held.token), IsOk());
-    });
-  }
-  EXPECT_TRUE(Lives(held));
-  EXPECT_TRUE(Lives(Acquire())) << "others go on meanwhile";
-  for (std::thread& caller : callers) caller.join();
-  EXPECT_TRUE(Lives(held));
-}
-
 // Of a renewal and the lease's end, exactly one wins, and both sides know which.
 TEST_F(PoolCallsTest, ARenewAtTheInstantOfExpiryWinsOrLosesForGood) {
   Serve(4, 4);

@@ -168,6 +168,22 @@ TEST_F(ResetTest, GracefulLeavesALeaseItsConnectionUntilItsRelease) {
   EXPECT_TRUE(observer().AwaitGone(held.lease.backend_pid()));
 }
 
+// The observer's lock keeps it running until the Reset has been answered.
+TEST_F(ResetTest, GracefulLetsARunningStatementFinish) {
+  Serve(1, 1);
+  const Held held = Acquire();
+  observer().Run("SELECT pg_advisory_lock(4713)");
+  const auto statement =
+      StartExecute(client(), Statement(held.token, "SELECT 7 FROM pg_advisory_lock_shared(4713)"));
+  EXPECT_TRUE(observer().AwaitRunning(held.lease.backend_pid(), "pg_advisory_lock_shared"));
+  EXPECT_THAT(client().Reset(v1::RESET_MODE_GRACEFUL), IsOk());
+  EXPECT_FALSE(statement->Done());
+  observer().Run("SELECT pg_advisory_unlock(4713)");
+  EXPECT_EQ(statement->Get().Value(), "int_value: 7");
+  EXPECT_THAT(client().Release(held.token), IsOk());
+  EXPECT_TRUE(observer().AwaitGone(held.lease.backend_pid()));
+}
+
 TEST_F(ResetTest, ForcedCutsAStatementOutsideATransaction) {
   Serve(1, 1);
   const Held held = Acquire();
