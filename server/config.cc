@@ -250,6 +250,9 @@ CommandLine ParseCommandLine(int argc, const char* const* argv) {
   std::string probe_address = kDefaultListen;
   CLI::App* const probe = app.add_subcommand("probe", "one health check: exit 0 if it serves, else 1");
   probe->add_option("address", probe_address, "HOST:PORT or unix:PATH")->envname("PGLESSOR_LISTEN");
+  std::string probe_tls_ca;
+  probe->add_option("--tls-ca", probe_tls_ca,
+                    "over TLS: the authority of the server's certificate, a PEM file");
   try {
     app.parse(argc, argv);
   } catch (const CLI::CallForHelp&) {
@@ -258,7 +261,7 @@ CommandLine ParseCommandLine(int argc, const char* const* argv) {
     return Faults{{absl::StrCat(WithoutValues(error.what(), argc, argv), " (see pglessor --help)")}};
   }
   if (flags.version) return PrintAndExit{absl::StrCat("pglessor ", kVersion, "\n")};
-  if (probe->parsed()) return ProbeCommand{probe_address};
+  if (probe->parsed()) return ProbeCommand{probe_address, probe_tls_ca};
   return Check(flags).Run();
 }
 

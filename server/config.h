@@ -32,6 +32,7 @@ struct Config {
 // What else the command line can ask for.
 struct ProbeCommand {
   std::string address;
+  std::string tls_ca;  // empty = in plain text
 };
 struct PrintAndExit {
   std::string text;  // --help, --version; for stdout, exit 0

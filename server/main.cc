@@ -20,7 +20,7 @@ struct Run {
     return pglessor::RunServer(config, pglessor::ops::Log(config.log_level, config.log_format));
   }
   int operator()(const pglessor::ProbeCommand& probe) const {
-    const absl::Status status = pglessor::rpc::Probe(probe.address, kProbeTimeout);
+    const absl::Status status = pglessor::rpc::Probe({probe.address, probe.tls_ca}, kProbeTimeout);
     if (status.ok()) return 0;
     std::fprintf(stderr, "pglessor: %s\n", std::string(status.message()).c_str());
     return kExitFailure;

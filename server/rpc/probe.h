@@ -8,7 +8,15 @@
 
 namespace pglessor::rpc {
 
-// OK if the server at `address` ("host:port" or "unix:path") says SERVING within `timeout`.
-absl::Status Probe(const std::string& address, std::chrono::milliseconds timeout);
+struct ProbeTarget {
+  std::string address;  // "host:port" or "unix:path"
+  // Of the authority of the server's certificate, in PEM; empty = it is spoken to in plain text. Who answers
+  // is asked for its health and given nothing, so its name is not checked: a probe goes to 127.0.0.1, and
+  // certificates are for the name that others use.
+  std::string tls_ca = {};
+};
+
+// OK if the server says SERVING within `timeout`.
+absl::Status Probe(const ProbeTarget& target, std::chrono::milliseconds timeout);
 
 }  // namespace pglessor::rpc

@@ -3,67 +3,19 @@
 #include <chrono>
 #include <optional>
 #include <string>
-#include <thread>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
-#include "server/core/lessor.h"
-#include "server/core/reaper.h"
-#include "server/executor/boot_clock.h"
-#include "server/executor/event_loop.h"
-#include "server/postgres/connector.h"
-#include "server/postgres/control_connection.h"
-#include "server/rpc/rpc_server.h"
-#include "tests/support/toy_token_key.h"
 #include "tests/system/support/client.h"
 #include "tests/system/support/database.h"
 #include "tests/system/support/eventually.h"
+#include "tests/system/support/service.h"
 
 namespace pglessor::system {
 namespace {
 
 using namespace std::chrono_literals;
-
-// The server in this process.
-class Service {
- public:
-  explicit Service(const core::PoolOptions& pool) {
-    if (const absl::Status listening = rpc_.Listen(); !listening.ok()) throw std::runtime_error("no port");
-    lessor_.AddPool(pool, connector_, control_);
-    control_.Start();
-    lessor_.Start();
-    reaper_.Start();
-    loop_thread_ = std::thread([this] { loop_.Run(); });
-    rpc_.Serve(lessor_, clock_);
-    EXPECT_TRUE(Eventually([&] { return lessor_.Warm(); }));
-  }
-  ~Service() {
-    lessor_.Drain();
-    lessor_.CloseAll();
-    EXPECT_TRUE(Eventually([&] { return lessor_.Empty(); }));
-    rpc_.Stop(500ms);
-    loop_.Stop();
-    loop_thread_.join();
-  }
-  Service(const Service&) = delete;
-  Service& operator=(const Service&) = delete;
-
-  const std::string& address() const { return rpc_.addresses().front(); }
-
- private:
-  Database& database_ = Database::Get();
-  rpc::RpcServer rpc_{{.listen = {"127.0.0.1:0"}, .reflection = false, .version = "test"}};
-  const executor::BootClock clock_;
-  const test::ToyTokenKey key_;
-  const core::Events events_;
-  executor::EventLoop loop_{clock_};
-  postgres::ControlConnection control_{loop_, {database_.control_dsn(), "pglessor-control"}};
-  postgres::Connector connector_{loop_, control_, {database_.dsn(), "pglessor"}};
-  core::Lessor lessor_{{.replica = {"test", 1}, .server_address = "", .leases = {}}, clock_, key_, events_};
-  core::Reaper reaper_{lessor_, clock_, loop_};
-  std::thread loop_thread_;
-};
 
 std::string PidOf(Client& client, const std::string& token) {
   return client.Execute(token, "SELECT pg_backend_pid()").Value();

@@ -1,5 +1,7 @@
 #include "tests/system/support/client.h"
 
+#include <grpcpp/support/client_interceptor.h>
+
 #include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 
@@ -22,6 +24,34 @@ Answer<Response> Call(Stub& stub,
       (stub.*method)(context == nullptr ? own.get() : context, request, &answer.response);
   static_cast<Outcome&>(answer) = OutcomeOf(status);
   return answer;
+}
+
+// Puts a secret into each call of a channel.
+class WithSecret : public grpc::experimental::Interceptor,
+                   public grpc::experimental::ClientInterceptorFactoryInterface {
+ public:
+  explicit WithSecret(const std::string& secret) : secret_(secret) {}
+
+  grpc::experimental::Interceptor* CreateClientInterceptor(grpc::experimental::ClientRpcInfo*) override {
+    return new WithSecret(secret_);
+  }
+  void Intercept(grpc::experimental::InterceptorBatchMethods* methods) override {
+    if (methods->QueryInterceptionHookPoint(
+            grpc::experimental::InterceptionHookPoints::PRE_SEND_INITIAL_METADATA)) {
+      methods->GetSendInitialMetadata()->emplace("authorization", absl::StrCat("Bearer ", secret_));
+    }
+    methods->Proceed();
+  }
+
+ private:
+  const std::string secret_;
+};
+
+std::shared_ptr<grpc::Channel> NewChannel(const std::string& address, const Access& access) {
+  std::vector<std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>> interceptors;
+  if (!access.secret.empty()) interceptors.push_back(std::make_unique<WithSecret>(access.secret));
+  return grpc::experimental::CreateCustomChannelWithInterceptors(address, access.credentials, {},
+                                                                 std::move(interceptors));
 }
 
 template <typename Time>
@@ -100,8 +130,8 @@ v1::ExecuteRequest Statement(const std::string& token, const std::string& sql,
   return request;
 }
 
-Client::Client(const std::string& address)
-    : channel_(grpc::CreateChannel(address, grpc::InsecureChannelCredentials())),
+Client::Client(const std::string& address, const Access& access)
+    : channel_(NewChannel(address, access)),
       leases_(v1::LeaseService::NewStub(channel_)),
       sql_(v1::SqlService::NewStub(channel_)) {}
 

@@ -44,11 +44,17 @@ std::chrono::nanoseconds Nanoseconds(const google::protobuf::Timestamp& time);
 // A lease of ttl, and nothing else asked for.
 v1::AcquireRequest AcquireFor(std::chrono::milliseconds ttl);
 
+// How a caller shows who it is.
+struct Access {
+  std::string secret = {};  // its bearer secret; empty = it has none
+  std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
+};
+
 class Client {
  public:
   using Context = std::unique_ptr<grpc::ClientContext>;
 
-  explicit Client(const std::string& address);
+  explicit Client(const std::string& address, const Access& access = {});
 
   // A context of a call that takes no longer than the test has patience. One may be handed to each function
   // below, to cancel the call or to shorten its deadline.
