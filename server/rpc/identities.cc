@@ -115,8 +115,8 @@ class Identities::Known {
   std::unordered_map<std::string, CallerRef> by_certificate_;
 };
 
-Identities::Identities(const std::vector<IdentityOptions>& identities, Unidentified unidentified)
-    : unidentified_(unidentified), known_(std::make_shared<const Known>(identities)) {}
+Identities::Identities(const std::vector<IdentityOptions>& identities)
+    : known_(std::make_shared<const Known>(identities)) {}
 
 Identities::~Identities() = default;
 
@@ -132,10 +132,7 @@ absl::StatusOr<CallerRef> Identities::Authenticate(absl::FunctionRef<Credentials
     const core::MutexLock lock(mutex_);
     known = known_;
   }
-  if (known->anonymous() != nullptr) {
-    if (unidentified_ == Unidentified::kRefused) return Unauthenticated();
-    return known->anonymous();
-  }
+  if (known->anonymous() != nullptr) return known->anonymous();
   CallerRef caller = known->Find(credentials());
   if (caller == nullptr) return Unauthenticated();
   return caller;

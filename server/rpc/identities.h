@@ -21,9 +21,6 @@
 
 namespace pglessor::rpc {
 
-// Callers where no identities are configured.
-enum class Unidentified { kAnonymous, kRefused };
-
 // What a caller brought. Views are of the call's.
 struct Credentials {
   std::vector<absl::string_view> authorization;  // the metadata of that name
@@ -33,20 +30,18 @@ struct Credentials {
 
 class Identities {
  public:
-  Identities(const std::vector<IdentityOptions>& identities, Unidentified unidentified);
+  explicit Identities(const std::vector<IdentityOptions>& identities);
   ~Identities();
 
   void Replace(const std::vector<IdentityOptions>& identities);
 
-  // `credentials` is not asked where no identities are configured. Of a secret and a certificate one is
-  // enough, but each that is there must prove the same identity.
-  // Fails with: UNAUTHENTICATED UNAUTHENTICATED, in the same words whatever is wrong.
+  // Where no identities are configured everybody is anonymous, and `credentials` is not asked. Of a secret
+  // and a certificate one is enough, but each that is there must prove the same identity. Fails with:
+  // UNAUTHENTICATED UNAUTHENTICATED, in the same words whatever is wrong.
   absl::StatusOr<CallerRef> Authenticate(absl::FunctionRef<Credentials()> credentials) const;
 
  private:
   class Known;
-
-  const Unidentified unidentified_;
 
   mutable core::Mutex mutex_;
   // Shared with the look-ups under way.

@@ -61,8 +61,7 @@ struct RpcServer::State {
   std::thread thread;
 };
 
-RpcServer::RpcServer(RpcOptions options)
-    : options_(std::move(options)), identities_(options_.identities, options_.unidentified) {}
+RpcServer::RpcServer(RpcOptions options) : options_(std::move(options)), identities_(options_.identities) {}
 
 RpcServer::~RpcServer() { Stop(std::chrono::milliseconds(0)); }
 

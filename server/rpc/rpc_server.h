@@ -19,9 +19,8 @@ struct RpcOptions {
   std::vector<std::string> listen;  // "host:port" or "unix:path"; port 0 picks one
   bool reflection = true;
   std::string version;
-  std::vector<IdentityOptions> identities = {};
-  Unidentified unidentified = Unidentified::kAnonymous;  // if there are no identities
-  TlsOptions tls = {};                                   // of all but the unix sockets
+  std::vector<IdentityOptions> identities = {};  // none = everybody is anonymous, and may do everything
+  TlsOptions tls = {};                           // of all but the unix sockets
 };
 
 // Threads: one thread uses it; it has one of its own, for the completion queue.

@@ -58,7 +58,7 @@ class IdentitiesTest : public testing::Test {
 
   const std::string web_bearer_ = absl::StrCat("Bearer ", kWebSecret);
   const std::string cron_bearer_ = absl::StrCat("Bearer ", kCronSecret);
-  Identities identities_{{Web(), Cron()}, Unidentified::kAnonymous};
+  Identities identities_{{Web(), Cron()}};
   absl::Status refusal_;
 };
 
@@ -127,21 +127,13 @@ TEST_F(IdentitiesTest, AreLookedUpWhileTheyAreReplaced) {
 }
 
 TEST(IdentitiesUnconfigured, MakeEverybodyAnonymousWithoutALook) {
-  const Identities identities({}, Unidentified::kAnonymous);
+  const Identities identities({});
   const auto caller = identities.Authenticate([]() -> Credentials {
     ADD_FAILURE() << "nobody's credentials matter";
     return {};
   });
   ASSERT_THAT(caller, IsOk());
   EXPECT_EQ((*caller)->identity(), "anonymous");
-}
-
-TEST(IdentitiesUnconfigured, RefuseEverybodyWhereNobodyMayBeAnonymous) {
-  Identities identities({}, Unidentified::kRefused);
-  const auto none = [] { return Credentials{}; };
-  EXPECT_THAT(identities.Authenticate(none), HasReason("UNAUTHENTICATED"));
-  identities.Replace({Web()});
-  EXPECT_THAT(identities.Authenticate(none), HasReason("UNAUTHENTICATED"));
 }
 
 }  // namespace
