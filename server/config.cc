@@ -2,7 +2,8 @@
 
 #include <unistd.h>
 
-#include <map>
+#include <string>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -11,13 +12,15 @@
 #include "absl/time/time.h"
 #include <CLI/CLI.hpp>
 
+#include "server/config_file.h"
+#include "server/config_keys.h"
+#include "server/config_table.h"
 #include "server/postgres/opening.h"
 
 namespace pglessor {
 namespace {
 
 constexpr char kDefaultListen[] = "127.0.0.1:7432";
-constexpr int32_t kMostConnections = 10'000;
 
 constexpr char kExamples[] = R"(
 Examples:
@@ -27,17 +30,17 @@ Examples:
 
 It writes "pglessor ready grpc=HOST:PORT ..." to stdout when it serves, and its log to stderr.
 SIGTERM drains: no new leases, those that are held have --drain-timeout to end. A second one ends at once.
-Exit status: 0 after a drain, 1 after a failure or a second SIGTERM, 2 for bad flags.)";
+Exit status: 0 after a drain, 1 after a failure or a second SIGTERM, 2 for bad flags or a bad file.)";
 
 // What was typed, before it means anything.
 struct Flags {
   std::vector<std::string> listen;
   std::string advertise, gateway_advertise, dsn, control_dsn, config, gateway, http;
   std::string tls_cert, tls_key, tls_client_ca;
-  std::string min_connections = "10", max_connections = "20", drain_timeout = "30s";
-  std::string log_level = "info", log_format = "auto", embedded;
+  std::string min_connections, max_connections, drain_timeout, log_level, log_format, embedded;
   bool reflection = true, insecure = false, fault_injection = false, check = false, version = false;
   CLI::Option* embedded_flag = nullptr;
+  CLI::Option* reflection_flag = nullptr;
 };
 
 void Declare(CLI::App& app, Flags& flags) {
@@ -59,29 +62,33 @@ void Declare(CLI::App& app, Flags& flags) {
   app.add_flag("--insecure", flags.insecure,
                "listen beyond this machine without TLS: every caller may do everything")
       ->group("Addresses");
-  app.add_flag("--reflection,!--no-reflection", flags.reflection,
-               "gRPC server reflection, for grpcurl and buf curl [true]")
-      ->group("Addresses");
+  flags.reflection_flag = app.add_flag("--reflection,!--no-reflection", flags.reflection,
+                                       "gRPC server reflection, for grpcurl and buf curl [true]")
+                              ->group("Addresses");
 
   app.add_option("--dsn", flags.dsn,
                  "the database of the pool \"default\": postgresql://USER@HOST/DB or key=value")
       ->envname("PGLESSOR_DSN")
-      ->group("Database (--dsn or --embedded)");
+      ->group("Database (--dsn or --embedded, or pools in --config)");
   app.add_option("--control-dsn", flags.control_dsn,
                  "the same database by a role with pg_monitor and pg_signal_backend [--dsn]")
       ->envname("PGLESSOR_CONTROL_DSN")
-      ->group("Database (--dsn or --embedded)");
+      ->group("Database (--dsn or --embedded, or pools in --config)");
   flags.embedded_flag = app.add_option("--embedded", flags.embedded,
                                        "start and own a private PostgreSQL, in DIR or in a temporary folder")
                             ->expected(0, 1)
                             ->type_name("[=DIR]")
-                            ->group("Database (--dsn or --embedded)");
+                            ->group("Database (--dsn or --embedded, or pools in --config)");
   app.add_option("--min-connections", flags.min_connections, "kept open [10]")
-      ->group("Database (--dsn or --embedded)");
+      ->group("Database (--dsn or --embedded, or pools in --config)");
   app.add_option("--max-connections", flags.max_connections, "never exceeded [20]")
-      ->group("Database (--dsn or --embedded)");
+      ->group("Database (--dsn or --embedded, or pools in --config)");
 
-  app.add_option("--config", flags.config, "TOML file (not built yet)")->group("Running");
+  app.add_option("--config", flags.config,
+                 "TOML file: pools, tenants, TLS, and whatever flags say, which override it; read again on "
+                 "SIGHUP (docs/configuration.md)")
+      ->type_name("FILE")
+      ->group("Running");
   app.add_option("--drain-timeout", flags.drain_timeout, "how long leases may last after SIGTERM [30s]")
       ->group("Running");
   app.add_option("--log-level", flags.log_level, "debug, info, warning or error [info]")->group("Running");
@@ -89,7 +96,7 @@ void Declare(CLI::App& app, Flags& flags) {
       ->group("Running");
   app.add_flag("--enable-fault-injection", flags.fault_injection, "allow InjectFault (not built yet)")
       ->group("Running");
-  app.add_flag("--check-config", flags.check, "say what is wrong with the flags, and start nothing")
+  app.add_flag("--check-config", flags.check, "say what is wrong with flags and file, and start nothing")
       ->group("Running");
   app.add_flag("--version", flags.version, "print the version")->group("Running");
 
@@ -113,16 +120,17 @@ std::string WithoutValues(std::string text, int argc, const char* const* argv) {
   return text;
 }
 
-// Turns flags into a Config, and notes every fault on the way.
+// Turns flags into a Config, on top of what the file says, and notes every fault on the way.
 class Check {
  public:
   explicit Check(const Flags& flags) : flags_(flags) {}
 
   CommandLine Run() {
+    File();
     Addresses();
     Database();
-    Numbers();
-    Logging();
+    Running();
+    Tls();
     NotBuiltYet();
     if (!faults_.lines.empty()) return std::move(faults_);
     if (flags_.check) return CheckedConfig{};
@@ -134,41 +142,79 @@ class Check {
     faults_.lines.push_back(absl::StrCat(flag, ": ", expected));
   }
 
+  void File() {
+    config_.log_format = *ParseLogFormat("auto");
+    if (flags_.config.empty()) return;
+    config_.file = flags_.config;
+    file_ = ReadConfigFile(flags_.config, config_);
+    faults_.lines = file_.faults;
+  }
+
+  static void Override(const std::string& flag, std::string& target) {
+    if (!flag.empty()) target = flag;
+  }
+
   void Addresses() {
-    config_.listen = flags_.listen;
+    const std::string where =
+        flags_.listen.empty() && file_.Says("listen") ? file_.Where("listen") : "--listen";
+    if (!flags_.listen.empty()) config_.listen = flags_.listen;
     if (config_.listen.empty()) config_.listen.emplace_back(kDefaultListen);
-    for (const std::string& address : config_.listen) {
-      int port = 0;
-      const size_t colon = address.rfind(':');
-      if (absl::StartsWith(address, "unix:")) {
-        if (address.size() == 5) Fault("--listen", "expected a path behind unix:");
-      } else if (colon == std::string::npos || colon == 0 ||
-                 address.find_first_not_of("0123456789", colon + 1) != std::string::npos ||
-                 !absl::SimpleAtoi(address.substr(colon + 1), &port) || port < 0 || port > 65535) {
-        Fault("--listen", absl::StrCat("expected HOST:PORT or unix:PATH, got \"", address, "\""));
-      } else if (!flags_.insecure && !IsLoopback(address)) {
-        Fault("--listen", absl::StrCat(address,
-                                       " is reached from other machines, without TLS and by "
-                                       "anybody: listen on 127.0.0.1, or say --insecure"));
-      }
+    config_.insecure |= flags_.insecure;
+    for (const std::string& address : config_.listen) CheckListen(where, address);
+    Override(flags_.advertise, config_.advertise);
+    Override(flags_.gateway, config_.gateway);
+    Override(flags_.gateway_advertise, config_.gateway_advertise);
+    Override(flags_.http, config_.http);
+    if (flags_.reflection_flag->count() > 0) config_.reflection = flags_.reflection;
+    config_.fault_injection |= flags_.fault_injection;
+  }
+
+  void CheckListen(absl::string_view where, const std::string& address) {
+    int port = 0;
+    const size_t colon = address.rfind(':');
+    if (absl::StartsWith(address, "unix:")) {
+      if (address.size() == 5) Fault(where, "expected a path behind unix:");
+    } else if (colon == std::string::npos || colon == 0 || address.find_first_of("/@") != std::string::npos ||
+               address.find_first_not_of("0123456789", colon + 1) != std::string::npos ||
+               !absl::SimpleAtoi(address.substr(colon + 1), &port) || port < 0 || port > 65535) {
+      Fault(where, absl::StrCat("expected HOST:PORT or unix:PATH, got ", Quoted(address)));
+    } else if (!config_.insecure && !IsLoopback(address)) {
+      Fault(where, absl::StrCat(address,
+                                " is reached from other machines, without TLS and by "
+                                "anybody: listen on 127.0.0.1, or say --insecure"));
     }
-    config_.advertise = flags_.advertise;
-    config_.reflection = flags_.reflection;
   }
 
   void Database() {
     const bool embedded = flags_.embedded_flag->count() > 0;
+    const bool pools = file_.Says("pools");
     if (embedded && !flags_.dsn.empty()) {
       Fault("--embedded", "expected either --dsn or --embedded, got both");
-    } else if (!embedded && flags_.dsn.empty() && flags_.config.empty()) {
-      Fault("--dsn", "expected --dsn postgresql://USER@HOST/DB, or --embedded for a private PostgreSQL");
+    } else if (pools && (embedded || !flags_.dsn.empty())) {
+      Fault(embedded ? "--embedded" : "--dsn",
+            absl::StrCat("expected this or the pools of ", file_.file, ", got both"));
+    } else if (!pools && !embedded && flags_.dsn.empty()) {
+      Fault("--dsn",
+            "expected --dsn postgresql://USER@HOST/DB, or --embedded for a private PostgreSQL, or --config "
+            "with pools");
     }
     if (embedded) config_.embedded = flags_.embedded;
     if (embedded && !flags_.control_dsn.empty()) {
       Fault("--control-dsn", "an embedded PostgreSQL has a control role of its own; leave it out");
     }
-    config_.dsn = Dsn("--dsn", flags_.dsn);
-    config_.control_dsn = Dsn("--control-dsn", flags_.control_dsn);
+    PoolConfig pool;
+    pool.dsn = Dsn("--dsn", flags_.dsn);
+    pool.control_dsn = Dsn("--control-dsn", flags_.control_dsn);
+    Sizes(pool.options);
+    if (!pools) {
+      config_.pools = {std::move(pool)};
+    } else if (!flags_.control_dsn.empty() || !flags_.min_connections.empty() ||
+               !flags_.max_connections.empty()) {
+      Fault(!flags_.control_dsn.empty()       ? "--control-dsn"
+            : !flags_.min_connections.empty() ? "--min-connections"
+                                              : "--max-connections",
+            absl::StrCat("expected it in ", file_.file, ", as a key of the pool that it is for"));
+    }
   }
 
   // Never quotes it: it may hold a password.
@@ -178,64 +224,69 @@ class Check {
     return dsn;
   }
 
-  void Numbers() {
+  void Sizes(core::PoolOptions& pool) {
     const size_t faults = faults_.lines.size();
-    config_.pool.min_connections = Number("--min-connections", flags_.min_connections, 0);
-    config_.pool.max_connections = Number("--max-connections", flags_.max_connections, 1);
-    if (faults_.lines.size() == faults && config_.pool.min_connections > config_.pool.max_connections) {
+    Number("--min-connections", flags_.min_connections, 0, pool.min_connections);
+    Number("--max-connections", flags_.max_connections, 1, pool.max_connections);
+    if (faults_.lines.size() == faults && pool.min_connections > pool.max_connections) {
       Fault("--min-connections",
-            absl::StrCat("expected at most --max-connections, which is ", config_.pool.max_connections));
-    }
-    if (const auto timeout = ParseDuration(flags_.drain_timeout)) {
-      config_.drain_timeout = *timeout;
-    } else {
-      Fault("--drain-timeout",
-            absl::StrCat("expected a time such as 30s, 500ms or 2m, got \"", flags_.drain_timeout, "\""));
+            absl::StrCat("expected at most --max-connections, which is ", pool.max_connections));
     }
   }
 
-  int32_t Number(absl::string_view flag, const std::string& text, int32_t least) {
+  void Number(absl::string_view flag, const std::string& text, int32_t least, int32_t& target) {
+    if (text.empty()) return;
     int32_t number = 0;
     if (!absl::SimpleAtoi(text, &number) || number < least || number > kMostConnections) {
       Fault(flag,
-            absl::StrCat("expected a number from ", least, " to ", kMostConnections, ", got \"", text, "\""));
+            absl::StrCat("expected a number from ", least, " to ", kMostConnections, ", got ", Quoted(text)));
+    } else {
+      target = number;
     }
-    return number;
   }
 
-  void Logging() {
-    const std::map<std::string, ops::LogLevel> levels = {{"debug", ops::LogLevel::kDebug},
-                                                         {"info", ops::LogLevel::kInfo},
-                                                         {"warning", ops::LogLevel::kWarning},
-                                                         {"error", ops::LogLevel::kError}};
-    const auto level = levels.find(flags_.log_level);
-    if (level == levels.end()) {
-      Fault("--log-level",
-            absl::StrCat("expected debug, info, warning or error, got \"", flags_.log_level, "\""));
+  // A flag that is given: what `parse` makes of it.
+  template <typename Parsed, typename Value>
+  void Parse(absl::string_view flag, const std::string& text, absl::string_view expected,
+             std::optional<Parsed> (*parse)(const std::string&), Value& target) {
+    if (text.empty()) return;
+    if (const auto parsed = parse(text)) {
+      target = *parsed;
     } else {
-      config_.log_level = level->second;
+      Fault(flag, absl::StrCat("expected ", expected, ", got ", Quoted(text)));
     }
-    if (flags_.log_format == "text" || (flags_.log_format == "auto" && isatty(STDERR_FILENO) == 1)) {
-      config_.log_format = ops::LogFormat::kText;
-    } else if (flags_.log_format != "json" && flags_.log_format != "auto") {
-      Fault("--log-format", absl::StrCat("expected text, json or auto, got \"", flags_.log_format, "\""));
-    }
+  }
+
+  void Running() {
+    Parse("--drain-timeout", flags_.drain_timeout, "a time such as 30s, 500ms or 2m", ParseDuration,
+          config_.drain_timeout);
+    Parse("--log-level", flags_.log_level, "debug, info, warning or error", ParseLogLevel, config_.log_level);
+    Parse("--log-format", flags_.log_format, "text, json or auto", ParseLogFormat, config_.log_format);
+  }
+
+  void Tls() {
+    Override(flags_.tls_cert, config_.tls.cert);
+    Override(flags_.tls_key, config_.tls.key);
+    Override(flags_.tls_client_ca, config_.tls.client_ca);
   }
 
   // To take one of these and do nothing would be worse than to refuse it.
   void NotBuiltYet() {
-    const std::pair<const char*, bool> asked[] = {
-        {"--config", !flags_.config.empty()},
+    const std::pair<const char*, bool> flags[] = {
         {"--tls-cert", !flags_.tls_cert.empty()},
         {"--tls-key", !flags_.tls_key.empty()},
         {"--tls-client-ca", !flags_.tls_client_ca.empty()},
     };
-    for (const auto& [flag, given] : asked) {
+    for (const auto& [flag, given] : flags) {
       if (given) Fault(flag, "is not built yet; leave it out");
+    }
+    for (const char* const key : {"tls", "tenants", "identities"}) {
+      if (file_.Says(key)) Fault(file_.Where(key), "is not built yet; leave it out");
     }
   }
 
   const Flags& flags_;
+  FileReading file_;
   Config config_;
   Faults faults_;
 };
@@ -268,10 +319,23 @@ CommandLine ParseCommandLine(int argc, const char* const* argv) {
 std::optional<std::chrono::milliseconds> ParseDuration(const std::string& text) {
   absl::Duration duration;
   if (!absl::ParseDuration(text, &duration) || duration < absl::ZeroDuration() ||
-      duration > absl::Hours(24 * 365)) {
+      duration > absl::Hours(24 * 365) || duration % absl::Milliseconds(1) != absl::ZeroDuration()) {
     return std::nullopt;
   }
   return std::chrono::milliseconds(absl::ToInt64Milliseconds(duration));
+}
+
+std::optional<ops::LogLevel> ParseLogLevel(const std::string& text) {
+  for (const auto& level : kLogLevels) {
+    if (text == level.name) return level.value;
+  }
+  return std::nullopt;
+}
+
+std::optional<ops::LogFormat> ParseLogFormat(const std::string& text) {
+  if (text == "text" || (text == "auto" && isatty(STDERR_FILENO) == 1)) return ops::LogFormat::kText;
+  if (text == "json" || text == "auto") return ops::LogFormat::kJson;
+  return std::nullopt;
 }
 
 bool IsLoopback(const std::string& address) {

@@ -1,8 +1,10 @@
-// The command line and its environment, checked as a whole before anything starts.
+// What the server is to be: the command line, its environment and its file, checked as a whole before
+// anything starts.
 #pragma once
 
 #include <chrono>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <string>
 #include <variant>
@@ -10,23 +12,42 @@
 
 #include "server/core/options.h"
 #include "server/ops/log.h"
+#include "server/rpc/identity_options.h"
 
 namespace pglessor {
 
 inline constexpr char kVersion[] = "0.1.0";
 
+// A pool: what the core is to know of it, and how PostgreSQL is reached.
+struct PoolConfig {
+  core::PoolOptions options = {};
+  std::string dsn = {};          // empty = the embedded PostgreSQL
+  std::string control_dsn = {};  // empty = dsn
+  // Of the roles that tenants log in as; a role without one is let in by other means.
+  std::map<std::string, std::string> passwords = {};
+
+  friend bool operator==(const PoolConfig&, const PoolConfig&) = default;
+};
+
 struct Config {
+  std::string file;  // what --config names; empty = none
   std::vector<std::string> listen;
   std::string advertise;  // empty = the first bound address
-  std::string dsn;
-  std::string control_dsn;  // empty = the pool's
-  // Set = start and own a private PostgreSQL; empty text = in a temporary folder.
-  std::optional<std::string> embedded;
-  core::PoolOptions pool;
-  std::chrono::milliseconds drain_timeout = std::chrono::seconds(30);
+  std::string gateway, gateway_advertise;
+  std::string http;
+  bool insecure = false;
   bool reflection = true;
+  bool fault_injection = false;
+  // Set = start and own a private PostgreSQL, for the one pool; empty text = in a temporary folder.
+  std::optional<std::string> embedded;
+  std::vector<PoolConfig> pools;  // one at least
+  core::Duration drain_timeout = std::chrono::seconds(30);
+  core::Duration ended_retention = core::LeaseTableOptions().ended_retention;
   ops::LogLevel log_level = ops::LogLevel::kInfo;
   ops::LogFormat log_format = ops::LogFormat::kJson;
+  rpc::TlsOptions tls;
+  std::vector<rpc::IdentityOptions> identities;  // empty = every caller is anonymous, and may do everything
+  std::map<std::string, std::string> scram_verifiers;  // by tenant: for its login at the gateway
 };
 
 // What else the command line can ask for.
@@ -45,12 +66,17 @@ struct Faults {
 
 using CommandLine = std::variant<Config, ProbeCommand, PrintAndExit, CheckedConfig, Faults>;
 
-// Pure, but for the environment (PGLESSOR_LISTEN, PGLESSOR_DSN, PGLESSOR_CONTROL_DSN), which a flag
-// overrides.
+// Reads the environment (PGLESSOR_LISTEN, PGLESSOR_DSN, PGLESSOR_CONTROL_DSN), which a flag overrides, and
+// the file that --config names, which both override. Called again, it reads both again.
 CommandLine ParseCommandLine(int argc, const char* const* argv);
 
-// "30s", "500ms", "2m", "1h". Nothing if `text` is not one.
+// "30s", "500ms", "2m", "1h": whole milliseconds up to a year. Nothing if `text` is not one.
 std::optional<std::chrono::milliseconds> ParseDuration(const std::string& text);
+
+// "debug", "info", "warning", "error".
+std::optional<ops::LogLevel> ParseLogLevel(const std::string& text);
+// "text", "json", or "auto": text on a terminal.
+std::optional<ops::LogFormat> ParseLogFormat(const std::string& text);
 
 // Reached from this machine only: a unix socket, localhost, 127.0.0.0/8 or [::1].
 bool IsLoopback(const std::string& address);

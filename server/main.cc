@@ -16,8 +16,13 @@ constexpr int kExitFailure = 1;
 constexpr int kExitBadFlags = 2;
 
 struct Run {
+  int argc;
+  const char* const* argv;
+
   int operator()(const pglessor::Config& config) const {
-    return pglessor::RunServer(config, pglessor::ops::Log(config.log_level, config.log_format));
+    return pglessor::RunServer(
+        config, [this] { return pglessor::ParseCommandLine(argc, argv); },
+        pglessor::ops::Log(config.log_level, config.log_format));
   }
   int operator()(const pglessor::ProbeCommand& probe) const {
     const absl::Status status = pglessor::rpc::Probe({probe.address, probe.tls_ca}, kProbeTimeout);
@@ -41,4 +46,6 @@ struct Run {
 
 }  // namespace
 
-int main(int argc, char** argv) { return std::visit(Run{}, pglessor::ParseCommandLine(argc, argv)); }
+int main(int argc, char** argv) {
+  return std::visit(Run{argc, argv}, pglessor::ParseCommandLine(argc, argv));
+}

@@ -12,6 +12,7 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -22,9 +23,9 @@
 #include "server/executor/event_loop.h"
 #include "server/hmac_key.h"
 #include "server/ops/lifecycle_log.h"
-#include "server/postgres/connector.h"
-#include "server/postgres/control_connection.h"
+#include "server/pool_edges.h"
 #include "server/postgres/embedded_server.h"
+#include "server/reload.h"
 #include "server/rpc/rpc_server.h"
 
 namespace pglessor {
@@ -33,37 +34,45 @@ namespace {
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 
-constexpr char kLeasedName[] = "pglessor";
-constexpr char kControlName[] = "pglessor-control";
 constexpr milliseconds kPollPeriod(10);           // while starting and draining
 constexpr seconds kCloseTimeout(2);               // for PostgreSQL to let go of every connection
 constexpr milliseconds kLastAnswersTimeout(500);  // for answers under way after a drain
 constexpr int kSpareEmbeddedConnections = 10;     // for control, psql and the like
 
-// SIGTERM and SIGINT, taken by whoever asks instead of by a handler.
+// SIGTERM, SIGINT and perhaps SIGHUP, taken by whoever asks instead of by a handler.
 class Signals {
  public:
-  Signals() {
-    sigemptyset(&set_);
-    sigaddset(&set_, SIGTERM);
-    sigaddset(&set_, SIGINT);
-    pthread_sigmask(SIG_BLOCK, &set_, nullptr);
+  enum class Hangup {
+    kEnds,     // as it does by itself: the terminal has gone
+    kReloads,  // AwaitOne tells of it
+  };
+
+  explicit Signals(Hangup hangup) {
+    sigemptyset(&ends_);
+    sigaddset(&ends_, SIGTERM);
+    sigaddset(&ends_, SIGINT);
+    all_ = ends_;
+    if (hangup == Hangup::kReloads) sigaddset(&all_, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &all_, nullptr);
     // A peer that has gone shows as an error of the write.
     signal(SIGPIPE, SIG_IGN);
   }
 
-  // True if one came within `wait`.
+  // True if one that ends the server came within `wait`.
   bool Came(milliseconds wait) const {
     const timespec timeout{.tv_sec = wait.count() / 1000, .tv_nsec = (wait.count() % 1000) * 1'000'000};
-    return sigtimedwait(&set_, nullptr, &timeout) > 0;
+    return sigtimedwait(&ends_, nullptr, &timeout) > 0;
   }
-  void AwaitOne() const {
+  // SIGHUP, or one that ends the server.
+  int AwaitOne() const {
     int which = 0;
-    sigwait(&set_, &which);
+    sigwait(&all_, &which);
+    return which;
   }
 
  private:
-  sigset_t set_;
+  sigset_t ends_;
+  sigset_t all_;
 };
 
 // The loop's thread, ended with it.
@@ -106,10 +115,11 @@ bool Drain(core::Lessor& lessor, const core::Clock& clock, const Signals& signal
     }
     return true;
   };
-  log.Info("draining: no new leases", {{"leases", absl::StrCat(lessor.InUse())},
-                                       {"timeout_ms", absl::StrCat(config.drain_timeout.count())}});
-  lessor.Drain(core::SaturatingAdd(clock.Now(), config.drain_timeout));
-  if (!await(config.drain_timeout, [&] { return lessor.InUse() == 0; })) return false;
+  const auto timeout = std::chrono::duration_cast<milliseconds>(config.drain_timeout);
+  log.Info("draining: no new leases",
+           {{"leases", absl::StrCat(lessor.InUse())}, {"timeout_ms", absl::StrCat(timeout.count())}});
+  lessor.Drain(core::SaturatingAdd(clock.Now(), timeout));
+  if (!await(timeout, [&] { return lessor.InUse() == 0; })) return false;
   if (const int32_t left = lessor.InUse(); left > 0) {
     log.Warning("the drain timeout is over: leases end", {{"leases", absl::StrCat(left)}});
   }
@@ -121,24 +131,24 @@ bool Drain(core::Lessor& lessor, const core::Clock& clock, const Signals& signal
 
 }  // namespace
 
-int RunServer(const Config& config, const ops::Log& log) {
-  const Signals signals;
+int RunServer(const Config& config, const ReadConfig& reread, const ops::Log& log) {
+  const Signals signals(config.file.empty() ? Signals::Hangup::kEnds : Signals::Hangup::kReloads);
 
   std::unique_ptr<postgres::EmbeddedServer> embedded;
-  postgres::Address leased{config.dsn, kLeasedName};
-  postgres::Address control{config.control_dsn.empty() ? config.dsn : config.control_dsn, kControlName};
+  std::vector<PoolConfig> pools = config.pools;
   if (config.embedded) {
+    PoolConfig& pool = pools.front();
     auto started = postgres::EmbeddedServer::Start(
         {.directory = *config.embedded,
-         .max_connections = config.pool.max_connections + kSpareEmbeddedConnections,
+         .max_connections = pool.options.max_connections + kSpareEmbeddedConnections,
          .log_file = {}});
     if (!started.ok()) {
       log.Error("the embedded PostgreSQL did not start", {{"reason", started.status().message()}});
       return 1;
     }
     embedded = *std::move(started);
-    leased.dsn = embedded->dsn();
-    control.dsn = embedded->control_dsn();
+    pool.dsn = embedded->dsn();
+    pool.control_dsn = embedded->control_dsn();
     log.Info("embedded PostgreSQL started",
              {{"data_directory", embedded->data_directory()}, {"log_file", embedded->log_file()}});
   }
@@ -155,20 +165,20 @@ int RunServer(const Config& config, const ops::Log& log) {
   const executor::BootClock clock;
   const HmacKey key;
   executor::EventLoop loop(clock);
-  postgres::ControlConnection control_connection(loop, control);
-  postgres::Connector connector(loop, control_connection, leased);
+  PoolEdges edges(loop, pools);
   const core::ReplicaId replica = NewReplicaId();
   ops::LifecycleLog lifecycle(log, replica);
   core::Events events;
   lifecycle.Subscribe(events);
   core::Lessor lessor({.replica = replica,
                        .server_address = AdvertisedAddress(config.advertise, rpc.addresses().front()),
-                       .leases = {}},
+                       .leases = {.ended_retention = config.ended_retention}},
                       clock, key, events);
-  lessor.AddPool(config.pool, connector, control_connection);
+  edges.AddTo(lessor);
   core::Reaper reaper(lessor, clock, loop);
+  Reload reload(config, reread, lessor, edges, log);
 
-  control_connection.Start();
+  edges.Start();
   lessor.Start();
   reaper.Start();
   std::optional<LoopThread> loop_thread(loop);
@@ -180,14 +190,12 @@ int RunServer(const Config& config, const ops::Log& log) {
     rpc.SetServing(true);
     std::printf("pglessor ready grpc=%s gateway=off http=off\n", rpc.addresses().front().c_str());
     std::fflush(stdout);
-    log.Info("ready", {{"grpc", rpc.addresses().front()},
-                       {"min_connections", absl::StrCat(config.pool.min_connections)},
-                       {"max_connections", absl::StrCat(config.pool.max_connections)}});
-    signals.AwaitOne();
+    log.Info("ready", {{"grpc", rpc.addresses().front()}, {"pools", absl::StrCat(pools.size())}});
+    while (signals.AwaitOne() == SIGHUP) reload.Run();
   }
 
   rpc.SetServing(false);
-  const bool drained = Drain(lessor, clock, signals, config, log);
+  const bool drained = Drain(lessor, clock, signals, reload.config(), log);
   if (!drained) log.Warning("a second signal: ending at once");
   rpc.Stop(drained ? kLastAnswersTimeout : milliseconds(0));
   loop_thread.reset();

@@ -10,6 +10,10 @@ namespace pglessor::postgres {
 Connector::Connector(executor::EventLoop& loop, ControlConnection& control, Address address)
     : loop_(loop), control_(control), address_(std::move(address)) {}
 
+void Connector::SetDsn(std::string dsn) {
+  loop_.Post([this, dsn = std::move(dsn)]() mutable { address_.dsn = std::move(dsn); });
+}
+
 void Connector::Open(core::Duration timeout, Opened opened, core::Connection::Callback lost) {
   loop_.Post([this, timeout, opened = std::move(opened), lost = std::move(lost)]() mutable {
     OpenBackend(loop_, address_, timeout,

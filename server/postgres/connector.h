@@ -1,6 +1,8 @@
 // Opens the connections of one pool.
 #pragma once
 
+#include <string>
+
 #include "server/core/connection.h"
 #include "server/executor/event_loop.h"
 #include "server/postgres/control_connection.h"
@@ -13,12 +15,15 @@ class Connector : public core::Connector {
  public:
   Connector(executor::EventLoop& loop, ControlConnection& control, Address address);
 
+  // For the openings that begin after it.
+  void SetDsn(std::string dsn);
+
   void Open(core::Duration timeout, Opened opened, core::Connection::Callback lost) override;
 
  private:
   executor::EventLoop& loop_;
   ControlConnection& control_;
-  const Address address_;
+  Address address_;  // the loop's own
 };
 
 }  // namespace pglessor::postgres

@@ -65,8 +65,21 @@ void ControlConnection::Start() {
   });
 }
 
+void ControlConnection::SetDsn(std::string dsn) {
+  loop_.Post([this, dsn = std::move(dsn)]() mutable {
+    if (dsn == address_.dsn) return;
+    address_.dsn = std::move(dsn);
+    Drop(absl::UnavailableError("the control connection is opened elsewhere"));
+  });
+}
+
 void ControlConnection::Open() {
-  OpenBackend(loop_, address_, kOpenTimeout, [this](absl::StatusOr<std::unique_ptr<Backend>> opened) {
+  OpenBackend(loop_, address_, kOpenTimeout, [this, dsn = address_.dsn](auto opened) {
+    // It was moved meanwhile.
+    if (opened.ok() && dsn != address_.dsn) {
+      Open();
+      return;
+    }
     if (!opened.ok()) {
       loop_.RunAfter(reopen_pause_, [this] { Open(); });
       reopen_pause_ = std::min<core::Duration>(reopen_pause_ * 2, kLastReopenPause);

@@ -4,7 +4,7 @@
 // It is never leased and stands outside the pool's maximum. It opens itself again, for ever, when
 // it is lost; what it was asked meanwhile waits, less what its asker gave a deadline.
 //
-// Threads: FencingSource's members from any; everything else on the loop only, callbacks too. Must
+// Threads: FencingSource's members and SetDsn from any; everything else on the loop only, callbacks too. Must
 // not be
 //   destroyed while the loop runs.
 #pragma once
@@ -38,6 +38,9 @@ class ControlConnection : public core::FencingSource, private Backend::Listener 
 
   // Opens it, from the loop.
   void Start();
+
+  // Opens it anew, there. From any thread.
+  void SetDsn(std::string dsn);
 
   // Each is guarded: a later backend with the same pid is left alone. An outcome comes within
   // kSignalTimeout.
@@ -75,7 +78,7 @@ class ControlConnection : public core::FencingSource, private Backend::Listener 
   void OnLost(const absl::Status& why) override;
 
   executor::EventLoop& loop_;
-  const Address address_;
+  Address address_;
   Taken taken_;
   bool block_asked_ = false;
 

@@ -1,4 +1,5 @@
 // What is wrong with a command line: one line a fault, which says the flag and what was expected.
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -60,7 +61,7 @@ TEST_F(ConfigFaultsTest, SaysOneLineForEach) {
       {{"--embedded", "--listen", "127.0.0.1:-1"}, "--listen: ", "HOST:PORT"},
       {{"--embedded", "--listen", "127.0.0.1:http"}, "--listen: ", "HOST:PORT"},
       {{"--embedded", "--listen", "0.0.0.0:7432"}, "--listen: ", "--insecure"},
-      {{"--embedded", "--config", "p.toml"}, "--config: ", "not built yet"},
+      {{"--embedded", "--config", "/nowhere/p.toml"}, "--config: ", "can be read"},
       {{"--embedded", "--tls-cert", "c"}, "--tls-cert: ", "not built yet"},
       {{"--embedded", "--tls-key", "k"}, "--tls-key: ", "not built yet"},
       {{"--embedded", "--tls-client-ca", "ca"}, "--tls-client-ca: ", "not built yet"},
@@ -76,6 +77,27 @@ TEST_F(ConfigFaultsTest, SaysTwoLinesForTwo) {
               ElementsAre(StartsWith("--min-connections: "), StartsWith("--drain-timeout: ")));
   EXPECT_THAT(FaultsOf({"--embedded", "--listen", "a:1", "--listen", "b:2"}),
               ElementsAre(StartsWith("--listen: a:1 "), StartsWith("--listen: b:2 ")));
+}
+
+TEST_F(ConfigFaultsTest, SaysOfTheFileWhatContradictsAFlag) {
+  const std::string path = testing::TempDir() + "config_faults_test.toml";
+  std::ofstream(path) << "listen = [\"0.0.0.0:1\", \"nonsense\"]\n[pools.a]\ndsn = 'host=a'\n";
+  const auto with = [&](std::vector<std::string> arguments) {
+    arguments.insert(arguments.end(), {"--config", path});
+    return FaultsOf(arguments);
+  };
+  EXPECT_THAT(with({}), ElementsAre(AllOf(StartsWith(path + ":1: listen: "), HasSubstr("--insecure")),
+                                    AllOf(StartsWith(path + ":1: listen: "), HasSubstr("HOST:PORT"))));
+  EXPECT_THAT(with({"--insecure"}), ElementsAre(HasSubstr("HOST:PORT")));
+  const std::string listen = "--listen=127.0.0.1:1";
+  EXPECT_THAT(with({listen}), IsEmpty());
+  EXPECT_THAT(with({listen, "--embedded"}),
+              ElementsAre(AllOf(StartsWith("--embedded: "), HasSubstr("got both"))));
+  EXPECT_THAT(with({listen, "--dsn=host=b"}),
+              ElementsAre(AllOf(StartsWith("--dsn: "), HasSubstr("got both"))));
+  for (const char* flag : {"--control-dsn=host=b", "--min-connections=1", "--max-connections=30"}) {
+    EXPECT_THAT(with({listen, flag}), ElementsAre(HasSubstr("as a key of the pool")));
+  }
 }
 
 TEST_F(ConfigFaultsTest, SaysWhatAnUnknownFlagIs) {
@@ -119,6 +141,11 @@ TEST_F(ConfigFaultsTest, NeverQuotesThePasswordOfADsnInTheWrongPlace) {
            {"--dns", kDsnWithSecret},
            {std::string("--dns=") + kDsnWithSecret},
            {"--embedded", "--reflection=" + std::string(kDsnWithSecret)},
+           {"--embedded", "--listen", kDsnWithSecret},
+           {"--embedded", "--listen", "postgresql://app:hunter2@db:5432"},
+           {"--embedded", "--config", kDsnWithSecret},
+           {"--embedded", "--log-level", kDsnWithSecret},
+           {"--embedded", "--min-connections", kDsnWithSecret},
            {"probe", "127.0.0.1:1", kDsnWithSecret},
        }) {
     SCOPED_TRACE(testing::PrintToString(arguments));

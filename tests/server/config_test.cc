@@ -2,6 +2,7 @@
 #include "server/config.h"
 
 #include <chrono>
+#include <fstream>
 #include <optional>
 #include <string>
 
@@ -18,6 +19,7 @@ using testing::ElementsAre;
 using testing::Eq;
 using testing::HasSubstr;
 using testing::Optional;
+using testing::SizeIs;
 
 using ConfigTest = CommandLineTest;
 
@@ -25,11 +27,11 @@ TEST_F(ConfigTest, HasDefaults) {
   const Config config = MustParse({"--dsn", "host=db"});
   EXPECT_THAT(config.listen, ElementsAre("127.0.0.1:7432"));
   EXPECT_EQ(config.advertise, "");
-  EXPECT_EQ(config.dsn, "host=db");
-  EXPECT_EQ(config.control_dsn, "");
+  ASSERT_THAT(config.pools, SizeIs(1));
+  EXPECT_EQ(config.pools[0].options, core::PoolOptions());
+  EXPECT_EQ(config.pools[0].dsn, "host=db");
+  EXPECT_EQ(config.pools[0].control_dsn, "");
   EXPECT_EQ(config.embedded, std::nullopt);
-  EXPECT_EQ(config.pool.min_connections, 10);
-  EXPECT_EQ(config.pool.max_connections, 20);
   EXPECT_EQ(config.drain_timeout, 30s);
   EXPECT_TRUE(config.reflection);
   EXPECT_EQ(config.log_level, ops::LogLevel::kInfo);
@@ -40,11 +42,12 @@ TEST_F(ConfigTest, TakesEveryFlag) {
       MustParse({"--dsn", "postgresql://app@db/orders", "--control-dsn", "host=db user=c", "--advertise",
                  "10.0.0.1:7432", "--min-connections", "0", "--max-connections", "10000", "--drain-timeout",
                  "500ms", "--log-level", "warning", "--log-format", "text", "--no-reflection"});
-  EXPECT_EQ(config.dsn, "postgresql://app@db/orders");
-  EXPECT_EQ(config.control_dsn, "host=db user=c");
+  ASSERT_THAT(config.pools, SizeIs(1));
+  EXPECT_EQ(config.pools[0].dsn, "postgresql://app@db/orders");
+  EXPECT_EQ(config.pools[0].control_dsn, "host=db user=c");
   EXPECT_EQ(config.advertise, "10.0.0.1:7432");
-  EXPECT_EQ(config.pool.min_connections, 0);
-  EXPECT_EQ(config.pool.max_connections, 10'000);
+  EXPECT_EQ(config.pools[0].options.min_connections, 0);
+  EXPECT_EQ(config.pools[0].options.max_connections, 10'000);
   EXPECT_EQ(config.drain_timeout, 500ms);
   EXPECT_EQ(config.log_level, ops::LogLevel::kWarning);
   EXPECT_EQ(config.log_format, ops::LogFormat::kText);
@@ -53,7 +56,8 @@ TEST_F(ConfigTest, TakesEveryFlag) {
 
 TEST_F(ConfigTest, TakesAMinimumThatIsTheMaximum) {
   const Config config = MustParse({"--embedded", "--min-connections", "1", "--max-connections", "1"});
-  EXPECT_EQ(config.pool.min_connections, 1);
+  ASSERT_THAT(config.pools, SizeIs(1));
+  EXPECT_EQ(config.pools[0].options.min_connections, 1);
 }
 
 TEST_F(ConfigTest, TakesEmbeddedWithAndWithoutAFolder) {
@@ -79,8 +83,9 @@ TEST_F(ConfigTest, TakesListenAndDsnsFromTheEnvironment) {
   SetEnvironment("PGLESSOR_CONTROL_DSN", "host=control");
   const Config config = MustParse({});
   EXPECT_THAT(config.listen, ElementsAre("127.0.0.1:9"));
-  EXPECT_EQ(config.dsn, "host=env");
-  EXPECT_EQ(config.control_dsn, "host=control");
+  ASSERT_THAT(config.pools, SizeIs(1));
+  EXPECT_EQ(config.pools[0].dsn, "host=env");
+  EXPECT_EQ(config.pools[0].control_dsn, "host=control");
 }
 
 TEST_F(ConfigTest, LetsAFlagOverrideTheEnvironment) {
@@ -88,7 +93,8 @@ TEST_F(ConfigTest, LetsAFlagOverrideTheEnvironment) {
   SetEnvironment("PGLESSOR_DSN", "host=env");
   const Config config = MustParse({"--listen", "127.0.0.1:8", "--dsn", "host=flag"});
   EXPECT_THAT(config.listen, ElementsAre("127.0.0.1:8"));
-  EXPECT_EQ(config.dsn, "host=flag");
+  ASSERT_THAT(config.pools, SizeIs(1));
+  EXPECT_EQ(config.pools[0].dsn, "host=flag");
 }
 
 TEST_F(ConfigTest, TakesAnEmptyEnvironmentForNone) {
@@ -96,6 +102,77 @@ TEST_F(ConfigTest, TakesAnEmptyEnvironmentForNone) {
   SetEnvironment("PGLESSOR_DSN", "");
   const Config config = MustParse({"--embedded"});
   EXPECT_THAT(config.listen, ElementsAre("127.0.0.1:7432"));
+}
+
+// --- with a file ---------------------------------------------------------------------------------
+
+class ConfigWithFileTest : public ConfigTest {
+ protected:
+  // With what is not given as a flag.
+  static std::string Write(const std::string& text) {
+    const std::string path = testing::TempDir() + "config_test.toml";
+    std::ofstream(path) << text;
+    return path;
+  }
+};
+
+TEST_F(ConfigWithFileTest, ThePoolsAreTheFiles) {
+  const Config config =
+      MustParse({"--config", Write("[pools.a]\ndsn = 'host=a'\n[pools.b]\ndsn = 'host=b'\n")});
+  ASSERT_THAT(config.pools, SizeIs(2));
+  EXPECT_EQ(config.pools[1].dsn, "host=b");
+  EXPECT_THAT(config.listen, ElementsAre("127.0.0.1:7432"));
+  EXPECT_THAT(config.file, HasSubstr("config_test.toml"));
+}
+
+TEST_F(ConfigWithFileTest, TheRestMayBeTheFiles) {
+  const Config config =
+      MustParse({"--embedded", "--config",
+                 Write("listen = ['127.0.0.1:5']\ndrain_timeout = '5s'\nlog_level = 'error'\n"
+                       "log_format = 'text'\nreflection = false\nadvertise = 'file:1'\n")});
+  EXPECT_THAT(config.embedded, Optional(Eq("")));
+  EXPECT_THAT(config.pools, SizeIs(1));
+  EXPECT_THAT(config.listen, ElementsAre("127.0.0.1:5"));
+  EXPECT_EQ(config.drain_timeout, 5s);
+  EXPECT_EQ(config.log_level, ops::LogLevel::kError);
+  EXPECT_EQ(config.log_format, ops::LogFormat::kText);
+  EXPECT_FALSE(config.reflection);
+  EXPECT_EQ(config.advertise, "file:1");
+}
+
+TEST_F(ConfigWithFileTest, AFlagOverridesIt) {
+  const Config config = MustParse(
+      {"--embedded",
+       "--config",
+       Write("listen = ['127.0.0.1:5']\ndrain_timeout = '5s'\nlog_level = 'error'\nlog_format = 'text'\n"
+             "reflection = false\nadvertise = 'file:1'\ngateway = 'file:2'\ngateway_advertise = 'file:3'\n"
+             "http = 'file:4'\n"),
+       "--listen",
+       "127.0.0.1:6",
+       "--drain-timeout",
+       "6s",
+       "--log-level",
+       "info",
+       "--log-format",
+       "json",
+       "--reflection",
+       "--advertise",
+       "flag:1",
+       "--gateway",
+       "flag:2",
+       "--gateway-advertise",
+       "flag:3",
+       "--http",
+       "flag:4"});
+  EXPECT_THAT(config.listen, ElementsAre("127.0.0.1:6"));
+  EXPECT_EQ(config.drain_timeout, 6s);
+  EXPECT_EQ(config.log_level, ops::LogLevel::kInfo);
+  EXPECT_EQ(config.log_format, ops::LogFormat::kJson);
+  EXPECT_TRUE(config.reflection);
+  EXPECT_EQ(config.advertise, "flag:1");
+  EXPECT_EQ(config.gateway, "flag:2");
+  EXPECT_EQ(config.gateway_advertise, "flag:3");
+  EXPECT_EQ(config.http, "flag:4");
 }
 
 TEST_F(ConfigTest, ChecksAConfigWithoutStarting) {
@@ -139,7 +216,7 @@ TEST(ParseDuration, ReadsTimes) {
 
 TEST(ParseDuration, RefusesEverythingElse) {
   for (const char* text : {"", "30", "s", "-1s", "30 s", "30s ", "30x", "inf", "-inf", "nan", "1d", "1e3s",
-                           "8761h", "99999999999999999999h", "0x10s"}) {
+                           "8761h", "1us", "1.5ms", "99999999999999999999h", "0x10s"}) {
     EXPECT_EQ(ParseDuration(text), std::nullopt) << text;
   }
 }

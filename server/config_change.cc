@@ -1,0 +1,63 @@
+#include "server/config_change.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+
+namespace pglessor {
+namespace {
+
+const PoolConfig* Find(const std::vector<PoolConfig>& pools, const std::string& name) {
+  const auto pool = std::find_if(pools.begin(), pools.end(),
+                                 [&](const PoolConfig& each) { return each.options.name == name; });
+  return pool == pools.end() ? nullptr : &*pool;
+}
+
+void ComparePools(const std::vector<PoolConfig>& before, const std::vector<PoolConfig>& after,
+                  ConfigChange& change) {
+  for (const PoolConfig& pool : before) {
+    if (Find(after, pool.options.name) == nullptr) {
+      change.needs_restart.push_back(absl::StrCat("pools.", pool.options.name));
+    }
+  }
+  for (const PoolConfig& pool : after) {
+    const PoolConfig* const known = Find(before, pool.options.name);
+    if (known == nullptr) {
+      change.needs_restart.push_back(absl::StrCat("pools.", pool.options.name));
+      continue;
+    }
+    if (pool.options != known->options) change.limits.push_back(pool);
+    if (pool.dsn != known->dsn || pool.control_dsn != known->control_dsn) change.moved.push_back(pool);
+    if (pool.passwords != known->passwords) {
+      change.needs_restart.push_back(absl::StrCat("pools.", pool.options.name, ".tenants"));
+    }
+  }
+}
+
+}  // namespace
+
+ConfigChange Compare(const Config& before, const Config& after) {
+  ConfigChange change;
+  const auto restart = [&change](const char* key, bool changed) {
+    if (changed) change.needs_restart.emplace_back(key);
+  };
+  restart("listen", before.listen != after.listen);
+  restart("advertise", before.advertise != after.advertise);
+  restart("gateway", before.gateway != after.gateway);
+  restart("gateway_advertise", before.gateway_advertise != after.gateway_advertise);
+  restart("http", before.http != after.http);
+  restart("insecure", before.insecure != after.insecure);
+  restart("reflection", before.reflection != after.reflection);
+  restart("enable_fault_injection", before.fault_injection != after.fault_injection);
+  restart("ended_retention", before.ended_retention != after.ended_retention);
+  restart("log_level", before.log_level != after.log_level);
+  restart("log_format", before.log_format != after.log_format);
+  restart("tls", before.tls.cert != after.tls.cert || before.tls.key != after.tls.key ||
+                     before.tls.client_ca != after.tls.client_ca);
+  // An open server does not become a closed one, nor a closed one open, while calls are under way.
+  restart("identities", before.identities.empty() != after.identities.empty());
+  ComparePools(before.pools, after.pools, change);
+  return change;
+}
+
+}  // namespace pglessor

@@ -1,0 +1,21 @@
+// What a file that is read again changes, and what of that needs a restart.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "server/config.h"
+
+namespace pglessor {
+
+struct ConfigChange {
+  // Of pools that were there before and are still; the rest of such a pool stays as it is.
+  std::vector<PoolConfig> limits;  // other options
+  std::vector<PoolConfig> moved;   // another DSN
+  // Keys whose change takes effect at the next start only: "listen", "pools.orders".
+  std::vector<std::string> needs_restart;
+};
+
+ConfigChange Compare(const Config& before, const Config& after);
+
+}  // namespace pglessor

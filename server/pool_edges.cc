@@ -1,0 +1,41 @@
+#include "server/pool_edges.h"
+
+#include "server/core/check.h"
+
+namespace pglessor {
+namespace {
+
+constexpr char kLeasedName[] = "pglessor";
+constexpr char kControlName[] = "pglessor-control";
+
+const std::string& ControlDsn(const PoolConfig& pool) {
+  return pool.control_dsn.empty() ? pool.dsn : pool.control_dsn;
+}
+
+}  // namespace
+
+PoolEdges::Edge::Edge(executor::EventLoop& loop, const PoolConfig& pool)
+    : options(pool.options),
+      control(loop, {ControlDsn(pool), kControlName}),
+      connector(loop, control, {pool.dsn, kLeasedName}) {}
+
+PoolEdges::PoolEdges(executor::EventLoop& loop, const std::vector<PoolConfig>& pools) {
+  for (const PoolConfig& pool : pools) edges_.try_emplace(pool.options.name, loop, pool);
+}
+
+void PoolEdges::AddTo(core::Lessor& lessor) {
+  for (auto& [name, edge] : edges_) lessor.AddPool(edge.options, edge.connector, edge.control);
+}
+
+void PoolEdges::Start() {
+  for (auto& [name, edge] : edges_) edge.control.Start();
+}
+
+void PoolEdges::Move(const PoolConfig& pool) {
+  const auto edge = edges_.find(pool.options.name);
+  PGLESSOR_CHECK(edge != edges_.end(), "a pool that moves is there");
+  edge->second.connector.SetDsn(pool.dsn);
+  edge->second.control.SetDsn(ControlDsn(pool));
+}
+
+}  // namespace pglessor

@@ -1,0 +1,102 @@
+// What a configuration that is read again changes.
+#include "server/config_change.h"
+
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace pglessor {
+namespace {
+
+using testing::ElementsAre;
+using testing::IsEmpty;
+
+PoolConfig PoolNamed(const std::string& name) {
+  PoolConfig pool;
+  pool.options.name = name;
+  pool.dsn = "host=db";
+  return pool;
+}
+
+class ConfigChangeTest : public testing::Test {
+ protected:
+  ConfigChangeTest() {
+    before_.pools = {PoolNamed("a"), PoolNamed("b")};
+    after_ = before_;
+  }
+
+  // The names in `pools`.
+  static std::vector<std::string> Names(const std::vector<PoolConfig>& pools) {
+    std::vector<std::string> names;
+    for (const PoolConfig& pool : pools) names.push_back(pool.options.name);
+    return names;
+  }
+
+  Config before_;
+  Config after_;
+};
+
+TEST_F(ConfigChangeTest, NothingIfNothingChanged) {
+  const ConfigChange change = Compare(before_, after_);
+  EXPECT_THAT(change.limits, IsEmpty());
+  EXPECT_THAT(change.moved, IsEmpty());
+  EXPECT_THAT(change.needs_restart, IsEmpty());
+}
+
+TEST_F(ConfigChangeTest, APoolsLimitsAreItsOwn) {
+  after_.pools[1].options.max_connections = 30;
+  const ConfigChange change = Compare(before_, after_);
+  EXPECT_THAT(Names(change.limits), ElementsAre("b"));
+  EXPECT_THAT(change.moved, IsEmpty());
+  EXPECT_THAT(change.needs_restart, IsEmpty());
+}
+
+TEST_F(ConfigChangeTest, ATenantsLimitsAreItsPools) {
+  after_.pools[0].options.tenants["t"].weight = 5;
+  EXPECT_THAT(Names(Compare(before_, after_).limits), ElementsAre("a"));
+}
+
+TEST_F(ConfigChangeTest, APoolMovesWithEitherDsn) {
+  after_.pools[0].dsn = "host=other";
+  after_.pools[1].control_dsn = "host=db user=c";
+  const ConfigChange change = Compare(before_, after_);
+  EXPECT_THAT(Names(change.moved), ElementsAre("a", "b"));
+  EXPECT_THAT(change.limits, IsEmpty());
+}
+
+TEST_F(ConfigChangeTest, APoolThatComesOrGoesNeedsARestart) {
+  after_.pools = {PoolNamed("b"), PoolNamed("c")};
+  EXPECT_THAT(Compare(before_, after_).needs_restart, ElementsAre("pools.a", "pools.c"));
+}
+
+TEST_F(ConfigChangeTest, WhatIsTakenOnceNeedsARestart) {
+  after_.listen = {"127.0.0.1:1"};
+  after_.advertise = "a";
+  after_.gateway = "g";
+  after_.gateway_advertise = "h";
+  after_.http = "i";
+  after_.insecure = true;
+  after_.reflection = false;
+  after_.fault_injection = true;
+  after_.ended_retention = std::chrono::hours(1);
+  after_.log_level = ops::LogLevel::kDebug;
+  after_.log_format = ops::LogFormat::kText;
+  after_.tls.client_ca = "ca";
+  after_.identities.emplace_back();
+  EXPECT_THAT(Compare(before_, after_).needs_restart,
+              ElementsAre("listen", "advertise", "gateway", "gateway_advertise", "http", "insecure",
+                          "reflection", "enable_fault_injection", "ended_retention", "log_level",
+                          "log_format", "tls", "identities"));
+}
+
+TEST_F(ConfigChangeTest, WhatIsReadWhenItIsNeededDoesNot) {
+  before_.identities.emplace_back();
+  after_.identities = {{.name = "a", .roles = {}, .tenants = {}, .secret_sha256 = {}, .certificates = {}}};
+  after_.drain_timeout = std::chrono::seconds(1);
+  EXPECT_THAT(Compare(before_, after_).needs_restart, IsEmpty());
+}
+
+}  // namespace
+}  // namespace pglessor
