@@ -127,10 +127,10 @@ class Check {
 
   CommandLine Run() {
     File();
+    Tls();
     Addresses();
     Database();
     Running();
-    Tls();
     NotBuiltYet();
     if (!faults_.lines.empty()) return std::move(faults_);
     if (flags_.check) return CheckedConfig{};
@@ -154,13 +154,31 @@ class Check {
     if (!flag.empty()) target = flag;
   }
 
+  void Tls() {
+    Override(flags_.tls_cert, config_.tls.cert);
+    Override(flags_.tls_key, config_.tls.key);
+    Override(flags_.tls_client_ca, config_.tls.client_ca);
+    if (flags_.tls_cert.empty() != flags_.tls_key.empty()) {
+      Fault(flags_.tls_cert.empty() ? "--tls-cert" : "--tls-key", "expected both --tls-cert and --tls-key");
+    }
+    if (!flags_.tls_client_ca.empty() && config_.tls.cert.empty()) {
+      Fault("--tls-client-ca", "expected --tls-cert and --tls-key with it");
+    }
+  }
+
   void Addresses() {
     const std::string where =
         flags_.listen.empty() && file_.Says("listen") ? file_.Where("listen") : "--listen";
     if (!flags_.listen.empty()) config_.listen = flags_.listen;
     if (config_.listen.empty()) config_.listen.emplace_back(kDefaultListen);
     config_.insecure |= flags_.insecure;
-    for (const std::string& address : config_.listen) CheckListen(where, address);
+    for (const std::string& address : config_.listen) {
+      if (!absl::StartsWith(address, "unix:")) {
+        TcpAddress(where, "HOST:PORT or unix:PATH", address);
+      } else if (address.size() == 5) {
+        Fault(where, "expected a path behind unix:");
+      }
+    }
     Override(flags_.advertise, config_.advertise);
     Override(flags_.gateway, config_.gateway);
     Override(flags_.gateway_advertise, config_.gateway_advertise);
@@ -169,16 +187,14 @@ class Check {
     config_.fault_injection |= flags_.fault_injection;
   }
 
-  void CheckListen(absl::string_view where, const std::string& address) {
+  void TcpAddress(absl::string_view where, absl::string_view expected, const std::string& address) {
     int port = 0;
     const size_t colon = address.rfind(':');
-    if (absl::StartsWith(address, "unix:")) {
-      if (address.size() == 5) Fault(where, "expected a path behind unix:");
-    } else if (colon == std::string::npos || colon == 0 || address.find_first_of("/@") != std::string::npos ||
-               address.find_first_not_of("0123456789", colon + 1) != std::string::npos ||
-               !absl::SimpleAtoi(address.substr(colon + 1), &port) || port < 0 || port > 65535) {
-      Fault(where, absl::StrCat("expected HOST:PORT or unix:PATH, got ", Quoted(address)));
-    } else if (!config_.insecure && !IsLoopback(address)) {
+    if (colon == std::string::npos || colon == 0 || address.find_first_of("/@") != std::string::npos ||
+        address.find_first_not_of("0123456789", colon + 1) != std::string::npos ||
+        !absl::SimpleAtoi(address.substr(colon + 1), &port) || port < 0 || port > 65535) {
+      Fault(where, absl::StrCat("expected ", expected, ", got ", Quoted(address)));
+    } else if (!config_.insecure && config_.tls.cert.empty() && !IsLoopback(address)) {
       Fault(where, absl::StrCat(address,
                                 " is reached from other machines, without TLS and by "
                                 "anybody: listen on 127.0.0.1, or say --insecure"));
@@ -197,6 +213,8 @@ class Check {
       Fault("--dsn",
             "expected --dsn postgresql://USER@HOST/DB, or --embedded for a private PostgreSQL, or --config "
             "with pools");
+    } else if (pools && config_.pools.empty() && file_.faults.empty()) {
+      Fault(file_.Where("pools"), "expected a pool: [pools.NAME]");
     }
     if (embedded) config_.embedded = flags_.embedded;
     if (embedded && !flags_.control_dsn.empty()) {
@@ -262,12 +280,6 @@ class Check {
           config_.drain_timeout);
     Parse("--log-level", flags_.log_level, "debug, info, warning or error", ParseLogLevel, config_.log_level);
     Parse("--log-format", flags_.log_format, "text, json or auto", ParseLogFormat, config_.log_format);
-  }
-
-  void Tls() {
-    Override(flags_.tls_cert, config_.tls.cert);
-    Override(flags_.tls_key, config_.tls.key);
-    Override(flags_.tls_client_ca, config_.tls.client_ca);
   }
 
   // To take one of these and do nothing would be worse than to refuse it.
