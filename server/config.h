@@ -12,6 +12,8 @@
 
 #include "server/core/options.h"
 #include "server/ops/log.h"
+#include "server/postgres/target_session.h"
+#include "server/postgres/validation.h"
 #include "server/rpc/identity_options.h"
 
 namespace pglessor {
@@ -25,6 +27,9 @@ struct PoolConfig {
   std::string control_dsn = {};  // empty = dsn
   // Of the roles that tenants log in as; a role without one is let in by other means.
   std::map<std::string, std::string> passwords = {};
+  postgres::Validation validation = {};
+  postgres::TargetSession target_session = postgres::TargetSession::kAny;
+  std::string primary = {};  // the pool whose database gives this one's fencing tokens; empty = its own
 
   friend bool operator==(const PoolConfig&, const PoolConfig&) = default;
 };

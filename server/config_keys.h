@@ -10,6 +10,7 @@
 #include "server/config_table.h"
 #include "server/core/options.h"
 #include "server/ops/log.h"
+#include "server/postgres/target_session.h"
 
 namespace pglessor {
 
@@ -89,6 +90,11 @@ inline constexpr Named<ops::LogLevel> kLogLevels[] = {
 inline constexpr Named<core::Isolation> kIsolations[] = {
     {"session", core::Isolation::kSession},
     {"connection", core::Isolation::kConnection},
+};
+inline constexpr Named<postgres::TargetSession> kTargetSessions[] = {
+    {"any", postgres::TargetSession::kAny},
+    {"read-write", postgres::TargetSession::kReadWrite},
+    {"read-only", postgres::TargetSession::kReadOnly},
 };
 inline constexpr Named<core::Warmup> kWarmups[] = {
     {"lazy", core::Warmup::kLazy},

@@ -106,6 +106,19 @@ void CheckTogether(ConfigTable& table, const core::PoolOptions& options) {
              options.max_open_backoff);
 }
 
+void ReadSession(ConfigTable& table, PoolConfig& pool) {
+  table.Text("validate_query", pool.validation.query);
+  table.Text("validate_expect", pool.validation.expect);
+  if (table.Says("validate_expect") && pool.validation.query.empty()) {
+    table.Fault("validate_expect", "expected a validate_query that answers it");
+  }
+  table.Choice("target_session", kTargetSessions, pool.target_session);
+  table.Text("primary", pool.primary);
+  if (pool.target_session == postgres::TargetSession::kReadOnly && !table.Says("primary")) {
+    table.Fault("target_session", "expected primary with it: a standby gives no fencing tokens");
+  }
+}
+
 PoolConfig ReadPool(const std::string& name, ConfigTable& table) {
   PoolConfig pool;
   pool.options.name = name;
@@ -126,19 +139,20 @@ PoolConfig ReadPool(const std::string& name, ConfigTable& table) {
     table.Fault("dsn", "expected a dsn or a dsn_file: postgresql://USER@HOST/DB or key=value pairs");
   }
   ReadDsn(table, "control_dsn", pool.control_dsn);
+  ReadSession(table, pool);
   CheckTogether(table, pool.options);
   ReadTenants(table, pool);
   table.Finish();
   return pool;
 }
 
-using PoolTables = std::map<std::string, std::pair<ConfigTable*, const core::PoolOptions*>>;
+using PoolTables = std::map<std::string, std::pair<ConfigTable*, const PoolConfig*>>;
 
 // A pool's fallback is another pool, and following them leads never back.
 void CheckFallback(const std::string& name, const PoolTables& pools) {
-  const auto& [table, options] = pools.at(name);
+  const auto& [table, config] = pools.at(name);
   std::string chain = name;
-  std::string next = options->fallback_pool;
+  std::string next = config->options.fallback_pool;
   for (size_t steps = 0; !next.empty() && steps < pools.size(); ++steps) {
     absl::StrAppend(&chain, " → ", next);
     const auto pool = pools.find(next);
@@ -150,7 +164,19 @@ void CheckFallback(const std::string& name, const PoolTables& pools) {
       table->Fault("fallback_pool", absl::StrCat("expected no way back to the pool itself, got ", chain));
       return;
     }
-    next = pool->second.second->fallback_pool;
+    next = pool->second.second->options.fallback_pool;
+  }
+}
+
+// A pool's primary is another pool, whose fencing tokens are its own.
+void CheckPrimary(const std::string& name, const PoolTables& pools) {
+  const auto& [table, config] = pools.at(name);
+  if (config->primary.empty()) return;
+  const auto primary = pools.find(config->primary);
+  if (primary == pools.end() || config->primary == name) {
+    table->Fault("primary", absl::StrCat("expected another pool, got ", Quoted(config->primary)));
+  } else if (!primary->second.second->primary.empty()) {
+    table->Fault("primary", absl::StrCat("expected a pool without a primary, got ", Quoted(config->primary)));
   }
 }
 
@@ -161,9 +187,12 @@ void ReadPools(ConfigTable& root, Config& config) {
   for (auto& [name, table] : tables) config.pools.push_back(ReadPool(name, table));
   PoolTables pools;
   for (size_t i = 0; i < tables.size(); ++i) {
-    pools.emplace(tables[i].first, std::make_pair(&tables[i].second, &config.pools[i].options));
+    pools.emplace(tables[i].first, std::make_pair(&tables[i].second, &config.pools[i]));
   }
-  for (const auto& [name, pool] : pools) CheckFallback(name, pools);
+  for (const auto& [name, pool] : pools) {
+    CheckFallback(name, pools);
+    CheckPrimary(name, pools);
+  }
 }
 
 }  // namespace pglessor

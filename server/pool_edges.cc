@@ -16,15 +16,26 @@ const std::string& ControlDsn(const PoolConfig& pool) {
 
 PoolEdges::Edge::Edge(executor::EventLoop& loop, const PoolConfig& pool)
     : options(pool.options),
+      primary(pool.primary),
       control(loop, {ControlDsn(pool), kControlName}),
-      connector(loop, control, {pool.dsn, kLeasedName}) {}
+      target(loop, control, pool.target_session),
+      connector(loop, control, {pool.dsn, kLeasedName}, &target) {
+  connector.SetValidation(pool.validation);
+}
 
 PoolEdges::PoolEdges(executor::EventLoop& loop, const std::vector<PoolConfig>& pools) {
   for (const PoolConfig& pool : pools) edges_.try_emplace(pool.options.name, loop, pool);
 }
 
 void PoolEdges::AddTo(core::Lessor& lessor) {
-  for (auto& [name, edge] : edges_) lessor.AddPool(edge.options, edge.connector, edge.control);
+  for (auto& [name, edge] : edges_) {
+    Edge& tokens = edge.primary.empty() ? edge : edges_.at(edge.primary);
+    lessor.AddPool(edge.options, edge.connector, tokens.control);
+    edge.target.Start([&lessor, name = name] {
+      lessor.Reset(name, /*force=*/false, "its database is not of the kind that it wants",
+                   [](const auto&) {});
+    });
+  }
 }
 
 void PoolEdges::Start() {
@@ -35,6 +46,7 @@ void PoolEdges::Move(const PoolConfig& pool) {
   const auto edge = edges_.find(pool.options.name);
   PGLESSOR_CHECK(edge != edges_.end(), "a pool that moves is there");
   edge->second.connector.SetDsn(pool.dsn);
+  edge->second.connector.SetValidation(pool.validation);
   edge->second.control.SetDsn(ControlDsn(pool));
 }
 

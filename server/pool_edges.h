@@ -12,6 +12,7 @@
 #include "server/executor/event_loop.h"
 #include "server/postgres/connector.h"
 #include "server/postgres/control_connection.h"
+#include "server/postgres/target_watch.h"
 
 namespace pglessor {
 
@@ -20,7 +21,8 @@ class PoolEdges {
   // `loop` outlives it, and must not run when it is destroyed. Requires: each pool has a DSN.
   PoolEdges(executor::EventLoop& loop, const std::vector<PoolConfig>& pools);
 
-  // Makes the pools there; it must not outlive this.
+  // Makes the pools there; it outlives whatever runs the loop. A pool whose database is no longer of the kind
+  // that it wants is reset, gracefully.
   void AddTo(core::Lessor& lessor);
   void Start();
 
@@ -33,7 +35,9 @@ class PoolEdges {
     Edge(executor::EventLoop& loop, const PoolConfig& pool);
 
     core::PoolOptions options;
+    std::string primary;
     postgres::ControlConnection control;
+    postgres::TargetWatch target;
     postgres::Connector connector;
   };
 

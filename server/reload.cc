@@ -32,8 +32,8 @@ void Reload::TakeOver(const Config& config) {
   for (const PoolConfig& pool : change.moved) {
     edges_.Move(pool);
     const std::string& name = pool.options.name;
-    log_.Info("the pool's DSN has changed: its connections are replaced", {{"pool", name}});
-    lessor_.Reset(name, /*force=*/false, "its DSN has changed", [](const auto&) {});
+    log_.Info("the pool's DSN or validation has changed: its connections are replaced", {{"pool", name}});
+    lessor_.Reset(name, /*force=*/false, "its configuration has changed", [](const auto&) {});
   }
   for (const PoolConfig& pool : change.limits) {
     log_.Warning("a change needs a restart", {{"key", absl::StrCat("pools.", pool.options.name)}});

@@ -73,6 +73,8 @@ void ControlConnection::SetDsn(std::string dsn) {
   });
 }
 
+void ControlConnection::Reopen() { Drop(absl::UnavailableError("the control connection is opened anew")); }
+
 void ControlConnection::Open() {
   OpenBackend(loop_, address_, kOpenTimeout, [this, dsn = address_.dsn](auto opened) {
     // It was moved meanwhile.
@@ -88,7 +90,7 @@ void ControlConnection::Open() {
     reopen_pause_ = kFirstReopenPause;
     backend_ = *std::move(opened);
     backend_->SetListener(this);
-    AskForBlock();
+    AskForBlocks();
     Next();
   });
 }
@@ -166,29 +168,37 @@ void ControlConnection::OnWhoIsThere(size_t asked_about, const absl::StatusOr<st
 
 void ControlConnection::Subscribe(Taken taken) {
   loop_.Post([this, taken = std::move(taken)]() mutable {
-    taken_ = std::move(taken);
-    AskForBlock();
+    subscribers_.push_back({std::move(taken)});
+    AskForBlock(subscribers_.back());
   });
 }
 
 void ControlConnection::TakeBlock() {
-  loop_.Post([this] { AskForBlock(); });
+  loop_.Post([this] { AskForBlocks(); });
 }
 
-void ControlConnection::AskForBlock() {
-  if (taken_ == nullptr || block_asked_) return;
-  block_asked_ = true;
-  Ask({kTakeBlock, [this](const absl::StatusOr<std::string>& answer) {
-         block_asked_ = false;
+void ControlConnection::AskForBlocks() {
+  for (Subscriber& subscriber : subscribers_) AskForBlock(subscriber);
+}
+
+void ControlConnection::AskForBlock(Subscriber& subscriber) {
+  if (subscriber.asked) return;
+  subscriber.asked = true;
+  Ask({kTakeBlock, [this, &subscriber](const absl::StatusOr<std::string>& answer) {
+         subscriber.asked = false;
          uint64_t transaction = 0;
          if (answer.ok() && absl::SimpleAtoi(*answer, &transaction)) {
-           taken_({transaction << kFencingShift, uint64_t{1} << kFencingShift});
+           subscriber.taken({transaction << kFencingShift, uint64_t{1} << kFencingShift});
          } else if (backend_ != nullptr) {
            // A standby, or a database that takes no writes just now. Where the connection was lost,
            // its return asks again.
-           loop_.RunAfter(kLastReopenPause, [this] { AskForBlock(); });
+           loop_.RunAfter(kLastReopenPause, [this, &subscriber] { AskForBlock(subscriber); });
          }
        }});
+}
+
+void ControlConnection::Query(std::string sql, Answered answered) {
+  Ask({std::move(sql), std::move(answered)});
 }
 
 void ControlConnection::Ask(Command command) {

@@ -41,6 +41,13 @@ class ControlConnection : public core::FencingSource, private Backend::Listener 
 
   // Opens it anew, there. From any thread.
   void SetDsn(std::string dsn);
+  // The same where it is: its name may lead elsewhere by now.
+  void Reopen();
+
+  // The first column of the last row, empty if there was none; or why it is not known. It waits for the
+  // connection.
+  using Answered = absl::AnyInvocable<void(const absl::StatusOr<std::string>&)>;
+  void Query(std::string sql, Answered answered);
 
   // Each is guarded: a later backend with the same pid is left alone. An outcome comes within
   // kSignalTimeout.
@@ -57,8 +64,7 @@ class ControlConnection : public core::FencingSource, private Backend::Listener 
  private:
   struct Command {
     std::string sql;
-    // The first column of the last row, empty if there was none; or why it is not known.
-    absl::AnyInvocable<void(const absl::StatusOr<std::string>&)> done;
+    Answered done;
     core::Time deadline = core::Time::max();
   };
 
@@ -68,7 +74,13 @@ class ControlConnection : public core::FencingSource, private Backend::Listener 
   void AskWhoIsThereIn(core::Duration pause);
   void AskWhoIsThere();
   void OnWhoIsThere(size_t asked_about, const absl::StatusOr<std::string>& answer);
-  void AskForBlock();
+  // Whoever takes fencing blocks: each block goes to one, for none comes twice.
+  struct Subscriber {
+    Taken taken;
+    bool asked = false;
+  };
+  void AskForBlocks();
+  void AskForBlock(Subscriber& subscriber);
   void CheckDeadlines();
   void Drop(const absl::Status& why);
 
@@ -79,8 +91,7 @@ class ControlConnection : public core::FencingSource, private Backend::Listener 
 
   executor::EventLoop& loop_;
   Address address_;
-  Taken taken_;
-  bool block_asked_ = false;
+  std::deque<Subscriber> subscribers_;
 
   // Backends that are to go, all asked about at once: a pool that is replaced closes as many as it has.
   struct Awaited {

@@ -24,6 +24,7 @@ constexpr core::Duration kCleanTimeout = milliseconds(500);
 constexpr core::Duration kProbeTimeout = milliseconds(500);
 constexpr core::Duration kStuckTimeout = milliseconds(500);
 constexpr size_t kMaxNotices = 100;
+constexpr size_t kMostShown = 100;  // bytes of an answer to validate_query
 constexpr Oid kByteaOid = 17;
 
 absl::Status GatewayNeeded() {
@@ -36,9 +37,10 @@ absl::Status GatewayNeeded() {
 }  // namespace
 
 Session::Session(executor::EventLoop& loop, ControlConnection& control, std::unique_ptr<Backend> backend,
-                 Callback lost)
+                 Callback lost, Validation validation)
     : loop_(loop),
       control_(control),
+      validation_(std::move(validation)),
       identity_(backend->identity()),
       reported_at_opening_([&] {
         Reported reported;
@@ -221,8 +223,7 @@ void Session::Probe(absl::AnyInvocable<void(CleanReport)> probed) {
       self->clean_timer_.reset();
       self->FinishClean(absl::DeadlineExceededError("no answer to a probe"));
     });
-    // The empty query: it goes all the way to the backend and does nothing there.
-    const absl::Status sent = self->backend_->SendSimple("");
+    const absl::Status sent = self->backend_->SendSimple(self->validation_.query.c_str());
     if (!sent.ok()) self->FinishClean(sent);
   });
 }
@@ -232,6 +233,9 @@ void Session::CleanNext() {
   if (backend_->busy() || cancels_in_flight_ > 0 || cleaned_ == nullptr) return;
   if (step_ == Step::kProbe) {
     step_ = Step::kStatement;
+    if (cleaning_error_.ok() && !backend_->Idle()) {
+      cleaning_error_ = absl::FailedPreconditionError("validate_query has left a transaction open");
+    }
     FinishClean(cleaning_error_);
     return;
   }
@@ -267,6 +271,19 @@ void Session::Verify() {
     step_ = Step::kStatement;
     FinishClean(absl::OkStatus());
   }
+}
+
+absl::Status Session::JudgeProbe(const PGresult& result) const {
+  const ExecStatusType status = PQresultStatus(&result);
+  if (status != PGRES_EMPTY_QUERY && status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) {
+    return SqlError(result, /*timed_out=*/false);
+  }
+  if (validation_.expect.empty()) return absl::OkStatus();
+  const bool answered = PQntuples(&result) > 0 && PQnfields(&result) > 0;
+  const std::string got = answered ? PQgetvalue(&result, 0, 0) : "nothing";
+  if (answered && got == validation_.expect) return absl::OkStatus();
+  return absl::UnavailableError(
+      absl::StrCat("validate_query answered ", got.substr(0, kMostShown), "; expected ", validation_.expect));
 }
 
 void Session::FinishClean(absl::Status outcome) {
@@ -382,9 +399,10 @@ void Session::OnResult(const PGresult& result) {
     return;
   }
   const bool cleaning = step_ == Step::kRollback || step_ == Step::kDiscard;
-  const ExecStatusType expected = step_ == Step::kProbe ? PGRES_EMPTY_QUERY : PGRES_COMMAND_OK;
-  if ((cleaning || step_ == Step::kProbe) && PQresultStatus(&result) != expected) {
+  if (cleaning && PQresultStatus(&result) != PGRES_COMMAND_OK) {
     cleaning_error_ = SqlError(result, /*timed_out=*/false);
+  } else if (step_ == Step::kProbe && cleaning_error_.ok()) {
+    cleaning_error_ = JudgeProbe(result);
   }
 }
 

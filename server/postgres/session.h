@@ -27,6 +27,7 @@
 #include "server/executor/event_loop.h"
 #include "server/postgres/backend.h"
 #include "server/postgres/control_connection.h"
+#include "server/postgres/validation.h"
 
 namespace pglessor::postgres {
 
@@ -52,7 +53,7 @@ class Session : public core::Connection,
  public:
   // `lost`: see core::Connector::Open.
   Session(executor::EventLoop& loop, ControlConnection& control, std::unique_ptr<Backend> backend,
-          Callback lost);
+          Callback lost, Validation validation = {});
 
   int32_t backend_pid() const override { return identity_.pid; }
   bool lost() const override { return lost_; }
@@ -88,6 +89,7 @@ class Session : public core::Connection,
   void CleanUp();
   void CleanNext();
   void Verify();
+  absl::Status JudgeProbe(const PGresult& result) const;
   void FinishClean(absl::Status outcome);
   Reported ReportedNow() const;
 
@@ -102,6 +104,7 @@ class Session : public core::Connection,
 
   executor::EventLoop& loop_;
   ControlConnection& control_;
+  const Validation validation_;
   const BackendIdentity identity_;
   const Reported reported_at_opening_;
   std::atomic<bool> lost_{false};

@@ -91,6 +91,73 @@ TEST_F(ConnectorTest, SaysThatPostgresHasTooManyConnections) {
   observer_.Query("ALTER DATABASE app CONNECTION LIMIT -1");
 }
 
+// --- with a query that a connection must answer --------------------------------------------------
+
+class ValidatingConnectorTest : public ConnectorTest {
+ protected:
+  // What opening one answers, with this validation.
+  absl::StatusOr<std::shared_ptr<core::Connection>> OpenValidated(const Validation& validation) {
+    edge_.connector().SetValidation(validation);
+    test::Answer<absl::StatusOr<std::shared_ptr<core::Connection>>> opened;
+    edge_.connector().Open(kPatience, opened.Callback(), [] { ADD_FAILURE() << "lost, and nobody has it"; });
+    EXPECT_TRUE(Eventually([&] { return opened.here(); }, 2 * kPatience));
+    return *opened;
+  }
+  core::Connection::CleanReport Probe(core::Connection& connection) {
+    test::Answer<core::Connection::CleanReport> probed;
+    connection.Probe(probed.Callback());
+    EXPECT_TRUE(Eventually([&] { return probed.here(); }, kPatience));
+    return *probed;
+  }
+  std::string Backends() {
+    return observer_.Query("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pglessor'");
+  }
+};
+
+TEST_F(ValidatingConnectorTest, OpensWhatAnswersAsExpected) {
+  for (const Validation& validation :
+       {Validation{"SELECT current_database()", "app"}, Validation{"SELECT 1 WHERE false", ""},
+        Validation{"SET work_mem = '2MB'", ""}, Validation{"", ""}}) {
+    const auto opened = OpenValidated(validation);
+    ASSERT_TRUE(opened.ok()) << opened.status();
+    EXPECT_TRUE(Probe(**opened).ok());
+  }
+}
+
+TEST_F(ValidatingConnectorTest, ClosesWhatDoesNot) {
+  const std::string before = Backends();
+  const struct {
+    Validation validation;
+    const char* says;
+  } cases[] = {
+      {{"SELECT current_database()", "other"}, "validate_query answered app; expected other"},
+      {{"SELECT 1 WHERE false", "1"}, "answered nothing"},
+      {{"SELECT * FROM no_such_table", ""}, "no_such_table"},
+      {{"SELECT 1/0; SELECT 1", "1"}, "division by zero"},
+      {{"BEGIN", ""}, "a transaction open"},
+      {{"SELECT pg_sleep(600)", ""}, "no answer to a probe"},
+      {{"SELECT pg_terminate_backend(pg_backend_pid())", ""}, "lost"},
+  };
+  for (const auto& c : cases) {
+    SCOPED_TRACE(c.validation.query);
+    const auto opened = OpenValidated(c.validation);
+    ASSERT_FALSE(opened.ok());
+    EXPECT_THAT(std::string(opened.status().message()), HasSubstr(c.says));
+    EXPECT_EQ(Backends(), before) << "it is told when the backend has gone";
+  }
+}
+
+TEST_F(ValidatingConnectorTest, ProbesByIt) {
+  observer_.Query(
+      "CREATE TABLE fit (yes boolean); INSERT INTO fit VALUES (true); GRANT SELECT ON fit TO app");
+  const auto opened = OpenValidated({"SELECT yes FROM fit", "t"});
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  EXPECT_TRUE(Probe(**opened).ok());
+  observer_.Query("UPDATE fit SET yes = false");
+  EXPECT_FALSE(Probe(**opened).ok());
+  observer_.Query("DROP TABLE fit");
+}
+
 // --- servers that hang ---------------------------------------------------------------------------
 
 // Listens where a PostgreSQL would, and says nothing.

@@ -66,6 +66,18 @@ TEST_F(ConfigChangeTest, APoolMovesWithEitherDsn) {
   EXPECT_THAT(change.limits, IsEmpty());
 }
 
+TEST_F(ConfigChangeTest, APoolIsReplacedForAnotherValidation) {
+  after_.pools[0].validation.query = "SELECT 1";
+  EXPECT_THAT(Names(Compare(before_, after_).moved), ElementsAre("a"));
+}
+
+TEST_F(ConfigChangeTest, AnotherKindOfDatabaseNeedsARestart) {
+  after_.pools[0].target_session = postgres::TargetSession::kReadWrite;
+  after_.pools[1].primary = "a";
+  EXPECT_THAT(Compare(before_, after_).needs_restart,
+              ElementsAre("pools.a.target_session", "pools.b.target_session"));
+}
+
 TEST_F(ConfigChangeTest, APoolThatComesOrGoesNeedsARestart) {
   after_.pools = {PoolNamed("b"), PoolNamed("c")};
   EXPECT_THAT(Compare(before_, after_).needs_restart, ElementsAre("pools.a", "pools.c"));

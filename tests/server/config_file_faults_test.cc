@@ -106,6 +106,16 @@ TEST_F(ConfigFileFaultsTest, SaysOneLineForEach) {
       {absl::StrCat(kPool, "fallback_pool = 'q'"),
        "p.toml:3: pools.p.fallback_pool: ", "expected a pool, got \"q\""},
       {absl::StrCat(kPool, "fallback_pool = 'p'"), "p.toml:3: pools.p.fallback_pool: ", "p → p"},
+      {absl::StrCat(kPool, "validate_expect = '1'"),
+       "p.toml:3: pools.p.validate_expect: ", "a validate_query"},
+      {absl::StrCat(kPool, "target_session = 'rw'"), "p.toml:3: pools.p.target_session: ", "\"read-write\""},
+      {absl::StrCat(kPool, "target_session = 'read-only'"),
+       "p.toml:3: pools.p.target_session: ", "primary with it"},
+      {absl::StrCat(kPool, "primary = 'q'"), "p.toml:3: pools.p.primary: ", "another pool, got \"q\""},
+      {absl::StrCat(kPool, "primary = 'p'"), "p.toml:3: pools.p.primary: ", "another pool, got \"p\""},
+      {"pools.a = { dsn = 'host=a', primary = 'b' }\npools.b = { dsn = 'host=b', primary = 'c' }\n"
+       "pools.c.dsn = 'host=c'",
+       "p.toml:1: pools.a.primary: ", "without a primary, got \"b\""},
       // A tenant in it.
       {absl::StrCat(kPool, "tenants.t.weight = 0"),
        "p.toml:3: pools.p.tenants.t.weight: ", "from 1 to 1000, got 0"},

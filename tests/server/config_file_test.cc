@@ -198,6 +198,24 @@ TEST_F(ConfigFileTest, TakesAFallbackPool) {
   EXPECT_EQ(config.pools[0].options.fallback_pool, "b");
 }
 
+TEST_F(ConfigFileTest, TakesWhatASessionMustBe) {
+  const Config config = MustRead(R"(
+    [pools.a]
+    dsn = "host=a"
+    target_session = "read-write"
+    validate_query = "SELECT 1"
+    validate_expect = "1"
+    [pools.b]
+    dsn = "host=b"
+    target_session = "read-only"
+    primary = "a"
+  )");
+  EXPECT_EQ(config.pools[0].target_session, postgres::TargetSession::kReadWrite);
+  EXPECT_EQ(config.pools[0].validation, (postgres::Validation{"SELECT 1", "1"}));
+  EXPECT_EQ(config.pools[1].target_session, postgres::TargetSession::kReadOnly);
+  EXPECT_EQ(config.pools[1].primary, "a");
+}
+
 TEST_F(ConfigFileTest, TakesTheListenersCertificates) {
   const std::string cert = Write("cert.pem", "c");
   Write("key.pem", "k");

@@ -1,4 +1,5 @@
 // --config: what is checked before anything starts, several pools from one file, and SIGHUP.
+#include <chrono>
 #include <csignal>
 #include <filesystem>
 #include <fstream>
@@ -10,6 +11,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
+#include "tests/system/support/own_postgres.h"
 #include "tests/system/support/system_test.h"
 #include "tests/system/support/temporary_folder.h"
 
@@ -153,6 +155,83 @@ TEST_F(ConfigFileTest, ADsnMayStandInAFileBesideIt) {
   std::ofstream(folder_.path() / "control") << control_dsn() << "\n";
   ServeFile("[pools.default]\ndsn_file = \"dsn\"\ncontrol_dsn_file = \"control\"\n" + Sizes(1, 1) + "\n");
   EXPECT_EQ(client().Execute(Acquire().token, "SELECT current_user").Value(), "text_value: \"app\"");
+}
+
+TEST_F(ConfigFileTest, AConnectionIsLentIfItAnswersTheValidation) {
+  observer().Run("CREATE TABLE IF NOT EXISTS fit (yes boolean); GRANT SELECT ON fit TO app");
+  ServeFile(Pool(
+      "default", Sizes(0, 1),
+      "validate_query = \"SELECT count(*) FROM fit\"\nvalidate_expect = \"1\"\nvalidate_after = \"0s\""));
+  v1::AcquireRequest request;
+  *request.mutable_wait_timeout() = Span(std::chrono::milliseconds(300));
+  EXPECT_THAT(client().Acquire(request), FailsWith(StatusCode::UNAVAILABLE, "DATABASE_UNAVAILABLE"));
+  EXPECT_THAT(server().Log(), HasSubstr("validate_query answered 0; expected 1"));
+  observer().Run("INSERT INTO fit VALUES (true)");
+  const Held held = AcquireFrom("default");
+  EXPECT_THAT(client().Release(held.token), IsOk());
+  // The one that idles is no longer fit, and nor would another be.
+  observer().Run("TRUNCATE fit");
+  EXPECT_THAT(client().Acquire(request), FailsWith(StatusCode::UNAVAILABLE, "DATABASE_UNAVAILABLE"));
+}
+
+TEST_F(ConfigFileTest, APoolTakesItsFencingTokensFromItsPrimary) {
+  ServeFile(Pool("default", Sizes(1, 1)) + Pool("reports", Sizes(1, 2), "primary = \"default\""));
+  const uint64_t first = AcquireFrom("reports").lease.fencing_token();
+  EXPECT_NE(AcquireFrom("default").lease.fencing_token() >> 20, first >> 20) << "each pool has its own block";
+  EXPECT_GT(AcquireFrom("reports").lease.fencing_token(), first);
+}
+
+// --- a database of a kind that changes -----------------------------------------------------------
+
+class TargetSessionTest : public ConfigFileTest {
+ protected:
+  Observer& observer() override { return postgres_.observer(); }
+  std::string dsn() override { return postgres_.dsn(); }
+  std::string control_dsn() override { return postgres_.control_dsn(); }
+
+  // As a primary that is about to be demoted is, and one that was promoted.
+  void Demote() { SetReadOnly("on"); }
+  void Promote() { SetReadOnly("off"); }
+
+  Outcome AcquireSoon() {
+    v1::AcquireRequest request;
+    *request.mutable_wait_timeout() = Span(std::chrono::milliseconds(300));
+    return client().Acquire(request);
+  }
+
+ private:
+  void SetReadOnly(const std::string& value) {
+    observer().Run("ALTER SYSTEM SET default_transaction_read_only = " + value);
+    observer().Run("SELECT pg_reload_conf()");
+  }
+
+  OwnPostgres postgres_;
+};
+
+TEST_F(TargetSessionTest, ADemotedPrimarysConnectionsAreRetiredAndNoneIsOpened) {
+  ServeFile(Pool("default", Sizes(1, 2), "target_session = \"read-write\""));
+  const std::vector<std::string> before = ConnectionsOf("default");
+  EXPECT_THAT(client().Release(Acquire().token), IsOk());
+  Demote();
+  ASSERT_TRUE(Eventually([&] { return StatsOf("default").generation() == 2; }));
+  ASSERT_TRUE(Eventually([&] { return StatsOf("default").available() == 0; }));
+  EXPECT_THAT(AcquireSoon(), FailsWith(StatusCode::UNAVAILABLE, "DATABASE_UNAVAILABLE"));
+  EXPECT_THAT(server().Log(), HasSubstr("the database is read-only; expected read-write"));
+  Promote();
+  ASSERT_TRUE(Eventually([&] { return AcquireSoon().ok(); }));
+  EXPECT_THAT(ConnectionsOf("default"), Not(testing::Contains(before[0])));
+  EXPECT_EQ(StatsOf("default").generation(), 2U);
+}
+
+TEST_F(TargetSessionTest, APoolForStandbysOpensNothingOnAPrimary) {
+  ServeFile(Pool("default", Sizes(1, 1)) +
+            Pool("reports", Sizes(0, 1), "target_session = \"read-only\"\nprimary = \"default\""));
+  v1::AcquireRequest request;
+  request.set_pool("reports");
+  *request.mutable_wait_timeout() = Span(std::chrono::milliseconds(300));
+  EXPECT_THAT(client().Acquire(request), FailsWith(StatusCode::UNAVAILABLE, "DATABASE_UNAVAILABLE"));
+  Demote();
+  EXPECT_TRUE(Eventually([&] { return client().Acquire(request).ok(); }));
 }
 
 // --- SIGHUP --------------------------------------------------------------------------------------
