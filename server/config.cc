@@ -16,6 +16,7 @@
 #include "server/config_keys.h"
 #include "server/config_table.h"
 #include "server/postgres/opening.h"
+#include "server/rpc/tls.h"
 
 namespace pglessor {
 namespace {
@@ -100,9 +101,12 @@ void Declare(CLI::App& app, Flags& flags) {
       ->group("Running");
   app.add_flag("--version", flags.version, "print the version")->group("Running");
 
-  app.add_option("--tls-cert", flags.tls_cert, "(not built yet)")->group("TLS");
-  app.add_option("--tls-key", flags.tls_key, "(not built yet)")->group("TLS");
-  app.add_option("--tls-client-ca", flags.tls_client_ca, "(not built yet)")->group("TLS");
+  app.add_option("--tls-cert", flags.tls_cert,
+                 "PEM file: certificates, the server's own first; read again when it changes")
+      ->group("TLS");
+  app.add_option("--tls-key", flags.tls_key, "PEM file: its private key, unencrypted")->group("TLS");
+  app.add_option("--tls-client-ca", flags.tls_client_ca, "PEM file: whose client certificates are believed")
+      ->group("TLS");
 }
 
 // `text` without what may be a DSN: one with its password may have been typed in any wrong place.
@@ -131,7 +135,6 @@ class Check {
     Addresses();
     Database();
     Running();
-    NotBuiltYet();
     if (!faults_.lines.empty()) return std::move(faults_);
     if (flags_.check) return CheckedConfig{};
     return std::move(config_);
@@ -158,11 +161,18 @@ class Check {
     Override(flags_.tls_cert, config_.tls.cert);
     Override(flags_.tls_key, config_.tls.key);
     Override(flags_.tls_client_ca, config_.tls.client_ca);
-    if (flags_.tls_cert.empty() != flags_.tls_key.empty()) {
-      Fault(flags_.tls_cert.empty() ? "--tls-cert" : "--tls-key", "expected both --tls-cert and --tls-key");
-    }
-    if (!flags_.tls_client_ca.empty() && config_.tls.cert.empty()) {
-      Fault("--tls-client-ca", "expected --tls-cert and --tls-key with it");
+    const rpc::TlsFaults faults = rpc::CheckTls(config_.tls);
+    TlsFault("cert", flags_.tls_cert, faults.cert);
+    TlsFault("key", flags_.tls_key, faults.key);
+    TlsFault("client_ca", flags_.tls_client_ca, faults.client_ca);
+  }
+
+  void TlsFault(absl::string_view key, const std::string& flag, const absl::Status& status) {
+    if (status.ok()) return;
+    if (flag.empty() && file_.Says("tls")) {
+      Fault(absl::StrCat(file_.Where("tls"), ".", key), status.message());
+    } else {
+      Fault(absl::StrCat("--tls-", absl::StrReplaceAll(key, {{"_", "-"}})), status.message());
     }
   }
 
@@ -198,6 +208,10 @@ class Check {
       Fault(where, absl::StrCat(address,
                                 " is reached from other machines, without TLS and by "
                                 "anybody: listen on 127.0.0.1, or say --insecure"));
+    } else if (!config_.insecure && config_.identities.empty() && !IsLoopback(address)) {
+      Fault(where, absl::StrCat(address,
+                                " is reached from other machines, and no tenant or identity is configured "
+                                "that might call: configure some, or say --insecure"));
     }
   }
 
@@ -280,21 +294,6 @@ class Check {
           config_.drain_timeout);
     Parse("--log-level", flags_.log_level, "debug, info, warning or error", ParseLogLevel, config_.log_level);
     Parse("--log-format", flags_.log_format, "text, json or auto", ParseLogFormat, config_.log_format);
-  }
-
-  // To take one of these and do nothing would be worse than to refuse it.
-  void NotBuiltYet() {
-    const std::pair<const char*, bool> flags[] = {
-        {"--tls-cert", !flags_.tls_cert.empty()},
-        {"--tls-key", !flags_.tls_key.empty()},
-        {"--tls-client-ca", !flags_.tls_client_ca.empty()},
-    };
-    for (const auto& [flag, given] : flags) {
-      if (given) Fault(flag, "is not built yet; leave it out");
-    }
-    for (const char* const key : {"tls", "tenants", "identities"}) {
-      if (file_.Says(key)) Fault(file_.Where(key), "is not built yet; leave it out");
-    }
   }
 
   const Flags& flags_;

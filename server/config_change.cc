@@ -60,8 +60,8 @@ ConfigChange Compare(const Config& before, const Config& after) {
   restart("log_format", before.log_format != after.log_format);
   restart("tls", before.tls.cert != after.tls.cert || before.tls.key != after.tls.key ||
                      before.tls.client_ca != after.tls.client_ca);
-  // An open server does not become a closed one, nor a closed one open, while calls are under way.
-  restart("identities", before.identities.empty() != after.identities.empty());
+  // A file from which the callers are missing does not open the server to all.
+  restart("identities", !before.identities.empty() && after.identities.empty());
   ComparePools(before.pools, after.pools, change);
   return change;
 }

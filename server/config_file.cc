@@ -49,9 +49,6 @@ void ReadTls(ConfigTable& root, Config& config) {
   tls->Path("cert", config.tls.cert);
   tls->Path("key", config.tls.key);
   tls->Path("client_ca", config.tls.client_ca);
-  if (!tls->Says("cert") || !tls->Says("key")) {
-    tls->Fault(tls->Says("cert") ? "key" : "cert", "expected both cert and key");
-  }
   tls->Finish();
 }
 

@@ -219,8 +219,13 @@ bool ConfigTable::Secret(const std::string& key, std::string& target) {
   std::string path;
   Path(file_key.c_str(), path);
   if (path.empty()) return true;
-  std::string text(kMostSecretBytes + 1, '\0');
+  std::error_code error;
   std::ifstream stream(path, std::ios::binary);
+  if (!stream || std::filesystem::is_directory(path, error)) {
+    Fault(file_key, absl::StrCat("expected the path of a file that can be read, got ", Quoted(path)));
+    return true;
+  }
+  std::string text(kMostSecretBytes + 1, '\0');
   stream.read(text.data(), static_cast<std::streamsize>(text.size()));
   text.resize(static_cast<size_t>(stream.gcount()));
   if (text.size() > kMostSecretBytes) {
@@ -236,17 +241,11 @@ bool ConfigTable::Secret(const std::string& key, std::string& target) {
 void ConfigTable::Path(const char* key, std::string& target) {
   const std::string* const text = TakeText(key, "the path of a file");
   if (text == nullptr) return;
-  const std::string path = PathFromFile(*text);
-  std::error_code error;
-  if (text->empty() || std::filesystem::is_directory(path, error) || !std::ifstream(path)) {
-    Fault(key, absl::StrCat("expected the path of a file that can be read, got ", Quoted(*text)));
+  if (text->empty()) {
+    Fault(key, "expected the path of a file, got nothing");
   } else {
-    target = path;
+    target = (std::filesystem::path(faults_->file()).parent_path() / *text).string();
   }
-}
-
-std::string ConfigTable::PathFromFile(const std::string& path) const {
-  return (std::filesystem::path(faults_->file()).parent_path() / path).string();
 }
 
 std::optional<ConfigTable> ConfigTable::Table(const char* key) {

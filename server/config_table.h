@@ -65,7 +65,7 @@ class ConfigTable {
   // The text KEY, or what the file KEY_file holds, without its last line's end. True if either is said; with
   // a fault, `target` may be empty.
   bool Secret(const std::string& key, std::string& target);
-  // A path, which counts from the configuration file's folder, to a file that can be read.
+  // A path, which counts from the configuration file's folder.
   void Path(const char* key, std::string& target);
 
   std::optional<ConfigTable> Table(const char* key);
@@ -82,7 +82,6 @@ class ConfigTable {
   // The text of `key`, or nothing and a fault.
   const std::string* TakeText(const char* key, absl::string_view expected);
   void Unexpected(absl::string_view key, absl::string_view expected, const TomlValue& got);
-  std::string PathFromFile(const std::string& path) const;
 
   const TomlValue* table_;
   std::string path_;

@@ -10,8 +10,8 @@
 
 namespace pglessor {
 
-Reload::Reload(Config config, ReadConfig read, core::Lessor& lessor, PoolEdges& edges, const ops::Log& log)
-    : config_(std::move(config)), read_(std::move(read)), lessor_(lessor), edges_(edges), log_(log) {}
+Reload::Reload(Config config, ReadConfig read, Reloaded reloaded, const ops::Log& log)
+    : config_(std::move(config)), read_(std::move(read)), reloaded_(reloaded), log_(log) {}
 
 void Reload::Run() {
   CommandLine read = read_();
@@ -29,11 +29,12 @@ void Reload::Run() {
 
 void Reload::TakeOver(const Config& config) {
   const ConfigChange change = Compare(config_, config);
+  if (!config.identities.empty()) reloaded_.rpc.Replace(config.identities);
   for (const PoolConfig& pool : change.moved) {
-    edges_.Move(pool);
+    reloaded_.edges.Move(pool);
     const std::string& name = pool.options.name;
     log_.Info("the pool's DSN or validation has changed: its connections are replaced", {{"pool", name}});
-    lessor_.Reset(name, /*force=*/false, "its configuration has changed", [](const auto&) {});
+    reloaded_.lessor.Reset(name, /*force=*/false, "its configuration has changed", [](const auto&) {});
   }
   for (const PoolConfig& pool : change.limits) {
     log_.Warning("a change needs a restart", {{"key", absl::StrCat("pools.", pool.options.name)}});

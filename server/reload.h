@@ -11,16 +11,24 @@
 #include "server/core/lessor.h"
 #include "server/ops/log.h"
 #include "server/pool_edges.h"
+#include "server/rpc/rpc_server.h"
 
 namespace pglessor {
 
 // The command line, its environment and its file, read anew.
 using ReadConfig = std::function<CommandLine()>;
 
+// Whom it tells of what has changed.
+struct Reloaded {
+  core::Lessor& lessor;
+  PoolEdges& edges;
+  rpc::RpcServer& rpc;
+};
+
 class Reload {
  public:
   // `config` is what the server was started with. The others outlive it.
-  Reload(Config config, ReadConfig read, core::Lessor& lessor, PoolEdges& edges, const ops::Log& log);
+  Reload(Config config, ReadConfig read, Reloaded reloaded, const ops::Log& log);
 
   void Run();
 
@@ -32,8 +40,7 @@ class Reload {
 
   Config config_;
   const ReadConfig read_;
-  core::Lessor& lessor_;
-  PoolEdges& edges_;
+  const Reloaded reloaded_;
   const ops::Log& log_;
 };
 

@@ -153,12 +153,18 @@ int RunServer(const Config& config, const ReadConfig& reread, const ops::Log& lo
              {{"data_directory", embedded->data_directory()}, {"log_file", embedded->log_file()}});
   }
 
-  rpc::RpcServer rpc({.listen = config.listen, .reflection = config.reflection, .version = kVersion});
+  rpc::RpcServer rpc({.listen = config.listen,
+                      .reflection = config.reflection,
+                      .version = kVersion,
+                      .identities = config.identities,
+                      .tls = config.tls});
   if (const absl::Status listening = rpc.Listen(); !listening.ok()) {
     log.Error("no gRPC", {{"reason", listening.message()}});
     return 1;
   }
-  log.Warning("no identities are configured: every caller is \"anonymous\" and may do everything");
+  if (config.identities.empty()) {
+    log.Warning("no identities are configured: every caller is \"anonymous\" and may do everything");
+  }
 
   // In the order of their dependence: each outlives what stands below it, but for the loop's thread, which
   // is stopped first.
@@ -176,7 +182,7 @@ int RunServer(const Config& config, const ReadConfig& reread, const ops::Log& lo
                       clock, key, events);
   edges.AddTo(lessor);
   core::Reaper reaper(lessor, clock, loop);
-  Reload reload(config, reread, lessor, edges, log);
+  Reload reload(config, reread, {lessor, edges, rpc}, log);
 
   edges.Start();
   lessor.Start();

@@ -96,7 +96,7 @@ TEST_F(ConfigChangeTest, WhatIsTakenOnceNeedsARestart) {
   after_.log_level = ops::LogLevel::kDebug;
   after_.log_format = ops::LogFormat::kText;
   after_.tls.client_ca = "ca";
-  after_.identities.emplace_back();
+  before_.identities.emplace_back();
   EXPECT_THAT(Compare(before_, after_).needs_restart,
               ElementsAre("listen", "advertise", "gateway", "gateway_advertise", "http", "insecure",
                           "reflection", "enable_fault_injection", "ended_retention", "log_level",
@@ -104,7 +104,6 @@ TEST_F(ConfigChangeTest, WhatIsTakenOnceNeedsARestart) {
 }
 
 TEST_F(ConfigChangeTest, WhatIsReadWhenItIsNeededDoesNot) {
-  before_.identities.emplace_back();
   after_.identities = {{.name = "a", .roles = {}, .tenants = {}, .secret_sha256 = {}, .certificates = {}}};
   after_.drain_timeout = std::chrono::seconds(1);
   EXPECT_THAT(Compare(before_, after_).needs_restart, IsEmpty());

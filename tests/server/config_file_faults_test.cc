@@ -79,9 +79,8 @@ TEST_F(ConfigFileFaultsTest, SaysOneLineForEach) {
       // A pool.
       {"[pools.p]", "p.toml:1: pools.p.dsn: ", "a dsn or a dsn_file"},
       {"[pools.p]\ndsn = 'nonsense'", "p.toml:2: pools.p.dsn: ", "postgresql://"},
-      {"[pools.p]\ndsn_file = 'nowhere'",
-       "p.toml:2: pools.p.dsn_file: ", "a file that can be read, got \"nowhere\""},
-      {"[pools.p]\ndsn_file = ''", "p.toml:2: pools.p.dsn_file: ", "can be read"},
+      {"[pools.p]\ndsn_file = 'nowhere'", "p.toml:2: pools.p.dsn_file: ", "nowhere\""},
+      {"[pools.p]\ndsn_file = ''", "p.toml:2: pools.p.dsn_file: ", "got nothing"},
       {"[pools.p]\ndsn = ''", "p.toml:2: pools.p.dsn: ", "not empty"},
       {absl::StrCat(kPool, "dsn_file = 'p.toml'"), "p.toml:3: pools.p.dsn_file: ", "got both"},
       {absl::StrCat(kPool, "control_dsn = 'nonsense'"), "p.toml:3: pools.p.control_dsn: ", "postgresql://"},
@@ -134,9 +133,6 @@ TEST_F(ConfigFileFaultsTest, SaysOneLineForEach) {
       {absl::StrCat(kPool,
                     "tenants.t = {role = 'r', password = 'x'}\ntenants.u = {role = 'r', password = 'y'}"),
        "p.toml:4: pools.p.tenants.u.password: ", "the same"},
-      // TLS.
-      {"tls.cert = 'p.toml'", "p.toml:1: tls.key: ", "both cert and key"},
-      {"tls.cert = 'p.toml'\ntls.key = 'nowhere'", "p.toml:2: tls.key: ", "can be read"},
       // Who may call.
       {"[tenants.t]", "p.toml:1: tenants.t.secret_sha256: ", "nobody is it"},
       {"tenants.t.secret = 'too-short-to-be-one'", "p.toml:1: tenants.t.secret: ", "128 random bits"},

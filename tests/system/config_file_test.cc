@@ -287,6 +287,24 @@ TEST_F(ConfigFileTest, AMovedControlConnectionIsOpenedAnew) {
   EXPECT_GT(AcquireFrom("default").lease.fencing_token(), token);
 }
 
+TEST_F(ConfigFileTest, AnotherSecretCountsFromTheNextCallOn) {
+  const std::string pool = Pool("default", Sizes(2, 2));
+  const std::string before = "000102030405060708090a0b0c0d0e0f", after = "f0e0d0c0b0a090807060504030201000";
+  const auto acquire_with = [&](const std::string& secret) -> Outcome {
+    const Client::Context context = Client::NewContext();
+    context->AddMetadata("authorization", "Bearer " + secret);
+    return client().Acquire({}, context.get());
+  };
+  ServeFile(absl::StrCat("[tenants.orders]\nsecret = \"", before, "\"\n", pool));
+  EXPECT_THAT(client().Acquire(), FailsWith(StatusCode::UNAUTHENTICATED, "UNAUTHENTICATED"));
+  EXPECT_THAT(acquire_with(after), FailsWith(StatusCode::UNAUTHENTICATED, "UNAUTHENTICATED"));
+  EXPECT_THAT(acquire_with(before), IsOk());
+  Reload(absl::StrCat("[tenants.orders]\nsecret = \"", after, "\"\n", pool));
+  EXPECT_THAT(acquire_with(before), FailsWith(StatusCode::UNAUTHENTICATED, "UNAUTHENTICATED"));
+  EXPECT_THAT(acquire_with(after), IsOk());
+  EXPECT_THAT(server().Log(), AllOf(Not(HasSubstr(before)), Not(HasSubstr(after))));
+}
+
 TEST_F(ConfigFileTest, WhatNeedsARestartIsNamed) {
   const std::string pool = Pool("default", Sizes(1, 1));
   ServeFile(pool);
