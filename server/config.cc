@@ -165,6 +165,11 @@ class Check {
     TlsFault("cert", flags_.tls_cert, faults.cert);
     TlsFault("key", flags_.tls_key, faults.key);
     TlsFault("client_ca", flags_.tls_client_ca, faults.client_ca);
+    for (const rpc::IdentityOptions& identity : config_.identities) {
+      if (identity.certificates.empty() || !config_.tls.client_ca.empty()) continue;
+      Fault(file_.file, absl::StrCat("the certificates of ", identity.name,
+                                     ": expected tls.client_ca, without which no client's is believed"));
+    }
   }
 
   void TlsFault(absl::string_view key, const std::string& flag, const absl::Status& status) {

@@ -108,6 +108,13 @@ TEST_F(ConfigFaultsTest, SaysWhatIsWrongWithTheFilesOfTls) {
               ElementsAre(StartsWith(path + ":2: tls.cert: "), StartsWith(path + ":2: tls.key: ")));
 }
 
+TEST_F(ConfigFaultsTest, SaysThatNoCertificateOfACallerIsBelieved) {
+  const std::string path = testing::TempDir() + "config_faults_test.toml";
+  std::ofstream(path) << "[tenants.orders]\ncertificates = ['a']\n";
+  EXPECT_THAT(FaultsOf({"--embedded", "--config", path}),
+              ElementsAre(AllOf(StartsWith(path + ": "), HasSubstr("orders"), HasSubstr("tls.client_ca"))));
+}
+
 TEST_F(ConfigFaultsTest, SaysThatAFileHasNoPoolInItsPools) {
   const std::string path = testing::TempDir() + "config_faults_test.toml";
   std::ofstream(path) << "\n[pools]\n";
