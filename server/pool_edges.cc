@@ -20,6 +20,7 @@ PoolEdges::Edge::Edge(executor::EventLoop& loop, const PoolConfig& pool)
       control(loop, {ControlDsn(pool), kControlName}),
       target(loop, control, pool.target_session),
       connector(loop, control, {pool.dsn, kLeasedName}, &target) {
+  connector.SetRolePasswords(pool.passwords);
   connector.SetValidation(pool.validation);
 }
 

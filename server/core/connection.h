@@ -79,14 +79,19 @@ class Connector {
  public:
   using Opened = absl::AnyInvocable<void(absl::StatusOr<std::shared_ptr<Connection>>)>;
 
+  struct OpenRequest {
+    Duration timeout{};
+    std::string role;  // logs in as this PostgreSQL role; empty = as the pool's own
+  };
+
   virtual ~Connector() = default;
 
   // Threads: any thread may call; it does not block. `opened` comes exactly once, later, on the new
-  //   connection's strand, within `timeout` or soon after. `lost` comes at most once, if the backend dies
+  //   connection's strand, within the timeout or soon after. `lost` comes at most once, if the backend dies
   //   after `opened` brought it and before Close was called for it.
   // Fails with: UNAVAILABLE (no server, starting up, timed out), FAILED_PRECONDITION with reason
   //   DATABASE_AUTH_FAILED (it refuses our credentials), RESOURCE_EXHAUSTED (too many connections, 53300).
-  virtual void Open(Duration timeout, Opened opened, Connection::Callback lost) = 0;
+  virtual void Open(const OpenRequest& request, Opened opened, Connection::Callback lost) = 0;
 };
 
 // Where a pool's fencing tokens come from: blocks of numbers that are unique in one PostgreSQL cluster

@@ -10,10 +10,12 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "server/core/breaker.h"
 #include "server/core/clock.h"
 #include "server/core/ids.h"
 #include "server/core/lease.h"
@@ -38,6 +40,11 @@ enum class EventType : uint8_t {
   kWaiterLeft,
   kPoolSaturated,
   kPoolReset,
+  kPoolPaused,
+  kPoolResumed,
+  kPoolUpdated,
+  kBreakerChanged,
+  kLeaseLeakSuspected,  // it is held for longer than leak_warning
   kDrainStarted,
 };
 
@@ -54,6 +61,8 @@ struct Event {
   std::optional<EndReason> end_reason = std::nullopt;
   FencingToken fencing_token = {};
   uint64_t generation = 0;
+  std::optional<BreakerState> breaker = std::nullopt;
+  std::map<std::string, std::string> tags = {};  // of a lease whose leak is suspected
   // How old the connection is, how long the lease was held or its acquire waited; by type.
   std::optional<Duration> age = std::nullopt;
   std::optional<Duration> held = std::nullopt;

@@ -30,6 +30,8 @@ using ConnectionIndex = Number<struct ConnectionIndexTag>;
 using LeaseCounter = Number<struct LeaseCounterTag>;
 // Names an acquire in one pool's queue. Rising, so its order is the order of arrival.
 using WaiterId = Number<struct WaiterIdTag>;
+// One tenant in one pool; never used again for another.
+using TenantId = Number<struct TenantIdTag>;
 // One statement on one lease; rising per lease.
 using StatementId = Number<struct StatementIdTag>;
 // The public number that rises with every grant of one pool. See fencing_tokens.h.

@@ -8,11 +8,13 @@
 
 namespace pglessor::core {
 
-Lease::Lease(LeaseGrant grant)
+Lease::Lease(LeaseGrant grant, const LeaseLimits& limits)
     : grant_(std::move(grant)),
+      limits_(limits),
       ttl_(grant_.terms.ttl),
       term_(ttl_),
-      expiry_(SaturatingAdd(grant_.acquired, ttl_)) {}
+      expiry_(SaturatingAdd(grant_.acquired, ttl_)),
+      idle_since_(grant_.acquired) {}
 
 absl::StatusOr<StatementId> Lease::TakePermit(Time now) {
   if (!Alive(now)) return EndedError(end_reason_.value_or(EndReason::kExpired));
@@ -28,14 +30,45 @@ absl::StatusOr<StatementId> Lease::TakePermit(Time now) {
   return last_statement_;
 }
 
-void Lease::ReturnPermit(StatementId statement) {
-  if (statement == last_statement_) permit_taken_ = false;
+void Lease::ReturnPermit(Time now, StatementId statement, TransactionState transaction) {
+  if (statement != last_statement_ || !permit_taken_) return;
+  permit_taken_ = false;
+  idle_since_ = now;
+  transaction_ = transaction;
+}
+
+Lease::Look Lease::LookAt(Time now) {
+  Look look;
+  if (!Alive(now)) return look;
+  // True once `limit` from `since` is over; until then it is time to look again.
+  const auto over = [&](Time since, Duration limit) {
+    if (limit <= Duration::zero()) return false;
+    const Time due = SaturatingAdd(since, limit);
+    if (now >= due) return true;
+    look.next = std::min(look.next, due);
+    return false;
+  };
+  const Time since = permit_taken_ ? now : idle_since_;
+  if (over(since, limits_.max_think_time)) {
+    look.idle_too_long = "its holder ran no statement for max_think_time";
+  }
+  // Outside a transaction it is looked at as often, since one may begin at any time.
+  const Time idle_inside = transaction_ == TransactionState::kOpen ? since : now;
+  if (over(idle_inside, limits_.max_idle_in_transaction)) {
+    look.idle_too_long = "its holder left a transaction idle for max_idle_in_transaction";
+  }
+  if (!leak_told_ && over(grant_.acquired, limits_.leak_warning)) {
+    leak_told_ = true;
+    look.leak_suspected = true;
+  }
+  return look;
 }
 
 absl::Status Lease::Renew(Time now, std::optional<Duration> ttl, Time latest) {
   if (!Alive(now)) return EndedError(end_reason_.value_or(EndReason::kExpired));
   ttl_ = ttl.value_or(ttl_);
-  expiry_ = std::min(SaturatingAdd(now, ttl_), latest);
+  expiry_ =
+      std::min({SaturatingAdd(now, ttl_), latest, SaturatingAdd(grant_.acquired, limits_.max_lifetime)});
   term_ = expiry_ - now;
   claimed_ = true;
   return absl::OkStatus();

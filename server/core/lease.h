@@ -28,6 +28,9 @@ namespace pglessor::core {
 
 enum class LeaseState { kActive, kEnding, kEnded };
 
+// Whether a transaction is open when a statement has ended.
+enum class TransactionState { kNone, kOpen };
+
 enum class EndReason {
   kReleased,        // by its holder
   kExpired,         // by time
@@ -52,6 +55,7 @@ struct LeaseTerms {
 struct LeaseGrant {
   LeaseCounter counter;
   std::string pool;
+  std::string fallback_for;  // the pool that was asked for, if `pool` stands in for it; else empty
   LeaseTerms terms;
   ConnectionIndex connection;
   std::string connection_id;
@@ -62,9 +66,22 @@ struct LeaseGrant {
   Duration waited{};
 };
 
+// How long a lease may last, and its holder idle. Zero = no limit, but for the first.
+struct LeaseLimits {
+  Duration max_lifetime{};             // from its acquisition: as far as renewals go
+  Duration max_think_time{};           // without a statement that runs
+  Duration max_idle_in_transaction{};  // the same inside a transaction
+  Duration leak_warning{};             // held for so long, it is reported
+
+  bool any() const {
+    const Duration none = Duration::zero();
+    return max_think_time > none || max_idle_in_transaction > none || leak_warning > none;
+  }
+};
+
 class Lease {
  public:
-  explicit Lease(LeaseGrant grant);
+  Lease(LeaseGrant grant, const LeaseLimits& limits);
 
   const LeaseGrant& grant() const { return grant_; }
   LeaseState state() const { return state_; }
@@ -78,9 +95,18 @@ class Lease {
   // Fails with: the lease's end (see EndedError); ABORTED LEASE_BUSY.
   absl::StatusOr<StatementId> TakePermit(Time now);
   // Nothing if `statement` does not have the permit.
-  void ReturnPermit(StatementId statement);
+  void ReturnPermit(Time now, StatementId statement, TransactionState transaction);
 
-  // Ends `ttl` from now (unset = the present ttl), never later than `latest`.
+  // What a look at it finds: a sentence on why its holder was idle for too long, and it is to be revoked;
+  // whether it is to be reported as a suspected leak, which is said once; and when to look again.
+  struct Look {
+    const char* idle_too_long = nullptr;
+    bool leak_suspected = false;
+    Time next = Time::max();
+  };
+  Look LookAt(Time now);
+
+  // Ends `ttl` from now (unset = the present ttl), never later than `latest` or its lifetime.
   // Fails with: the lease's end. Never revives.
   absl::Status Renew(Time now, std::optional<Duration> ttl, Time latest);
 
@@ -98,6 +124,7 @@ class Lease {
 
  private:
   const LeaseGrant grant_;
+  const LeaseLimits limits_;
   LeaseState state_ = LeaseState::kActive;
   std::optional<EndReason> end_reason_;
   Duration ttl_;   // as asked for
@@ -106,6 +133,9 @@ class Lease {
   bool permit_taken_ = false;
   bool claimed_ = false;
   StatementId last_statement_;
+  Time idle_since_;  // unless a statement runs
+  TransactionState transaction_ = TransactionState::kNone;
+  bool leak_told_ = false;
 };
 
 // FAILED_PRECONDITION with the end reason, and what that means for the holder.

@@ -14,15 +14,16 @@ absl::Status LeaseNotFound() {
                    {.reason = reason::kLeaseNotFound});
 }
 
-LeaseView LeaseTable::Insert(LeaseGrant grant, Pool* pool, Granted granted, Duration max_lifetime) {
+LeaseView LeaseTable::Insert(LeaseGrant grant, Pool* pool, Granted granted, const LeaseLimits& limits) {
   const LeaseCounter counter = grant.counter;
-  const Time latest = SaturatingAdd(grant.acquired, max_lifetime);
-  auto record = std::make_unique<Record>(std::move(grant), pool, std::move(granted), latest);
+  auto record = std::make_unique<Record>(std::move(grant), pool, std::move(granted), limits);
   LeaseView view = ViewOf(*record);
   const Time expiry = record->lease.expiry();
+  const Time look = limits.any() ? record->lease.LookAt(view.grant.acquired).next : Time::max();
   const bool added = leases_.Insert(counter, std::move(record));
   PGLESSOR_CHECK(added, "a lease's counter is given once");
   expiries_.Schedule(counter, expiry);
+  if (look != Time::max()) looks_.Schedule(counter, look);
   return view;
 }
 
@@ -45,9 +46,10 @@ absl::StatusOr<LeaseTable::Permit> LeaseTable::TakePermit(LeaseCounter lease) {
   return permit;
 }
 
-void LeaseTable::ReturnPermit(LeaseCounter lease, StatementId statement) {
+void LeaseTable::ReturnPermit(LeaseCounter lease, StatementId statement, TransactionState transaction) {
   // A lease forgotten meanwhile has no permit left to return.
-  leases_.With(lease, [&](auto& record) { record->lease.ReturnPermit(statement); });
+  leases_.With(lease,
+               [&](auto& record) { record->lease.ReturnPermit(clock_.Now(), statement, transaction); });
 }
 
 absl::StatusOr<LeaseView> LeaseTable::Renew(LeaseCounter lease, std::optional<Duration> ttl, Time latest) {
@@ -56,7 +58,7 @@ absl::StatusOr<LeaseView> LeaseTable::Renew(LeaseCounter lease, std::optional<Du
   leases_.With(lease, [&](auto& record) {
     const Time now = clock_.Now();
     const Time before = record->lease.expiry();
-    const absl::Status status = record->lease.Renew(now, ttl, std::min(latest, record->latest_expiry));
+    const absl::Status status = record->lease.Renew(now, ttl, latest);
     if (!status.ok()) {
       renewed = status;
       return;
@@ -107,6 +109,7 @@ absl::AnyInvocable<void()> LeaseTable::Fenced(LeaseCounter lease, Connection::Fe
   });
   PGLESSOR_CHECK(ended.has_value(), "a lease is not forgotten before it has ended");
   expiries_.Remove(lease);
+  looks_.Remove(lease);
   {
     const MutexLock lock(ended_mutex_);
     (has_request_id ? ended_with_request_id_ : ended_).emplace_back(now, lease);
@@ -135,6 +138,17 @@ std::vector<LeaseCounter> LeaseTable::TakeExpired(size_t limit) {
     if (later) expiries_.Schedule(lease, *later);
   }
   return expired;
+}
+
+std::vector<LeaseTable::Remiss> LeaseTable::TakeRemiss(size_t limit) {
+  std::vector<Remiss> remiss;
+  for (const LeaseCounter lease : looks_.TakeDue(clock_.Now(), limit)) {
+    Lease::Look look;
+    leases_.With(lease, [&](auto& record) { look = record->lease.LookAt(clock_.Now()); });
+    if (look.next != Time::max()) looks_.Schedule(lease, look.next);
+    if (look.idle_too_long != nullptr || look.leak_suspected) remiss.push_back({lease, look});
+  }
+  return remiss;
 }
 
 std::vector<LeaseCounter> LeaseTable::ForgetOld() {

@@ -65,14 +65,13 @@ class LeaseTable {
 
   LeaseTable(const Clock& clock, const LeaseTableOptions& options) : clock_(clock), options_(options) {}
 
-  // `max_lifetime` from its acquisition is as far as renewals go.
-  LeaseView Insert(LeaseGrant grant, Pool* pool, Granted granted, Duration max_lifetime);
+  LeaseView Insert(LeaseGrant grant, Pool* pool, Granted granted, const LeaseLimits& limits);
 
   std::optional<LeaseView> View(LeaseCounter lease);
 
   // Each fails with NOT_FOUND LEASE_NOT_FOUND, or as Lease's member of that name.
   absl::StatusOr<Permit> TakePermit(LeaseCounter lease);
-  void ReturnPermit(LeaseCounter lease, StatementId statement);
+  void ReturnPermit(LeaseCounter lease, StatementId statement, TransactionState transaction);
   absl::StatusOr<LeaseView> Renew(LeaseCounter lease, std::optional<Duration> ttl, Time latest);
 
   // Ends it, if nobody has; then there is work, and the caller carries it out and calls Fenced.
@@ -87,6 +86,13 @@ class LeaseTable {
 
   // At most `limit` leases whose time is over and that nobody has ended.
   std::vector<LeaseCounter> TakeExpired(size_t limit);
+  // Leases whose holders were idle for too long, or that may have leaked; see Lease::LookAt. Each is looked
+  // at when that says so.
+  struct Remiss {
+    LeaseCounter lease;
+    Lease::Look look;
+  };
+  std::vector<Remiss> TakeRemiss(size_t limit);
   // Drops what has been remembered for long enough, and returns those of it that had a request_id. Where
   // there are too many, those without go first.
   std::vector<LeaseCounter> ForgetOld();
@@ -96,19 +102,17 @@ class LeaseTable {
 
  private:
   struct Record {
-    Record(LeaseGrant grant, Pool* its_pool, Granted granted, Time latest)
-        : lease(std::move(grant)),
+    Record(LeaseGrant grant, Pool* its_pool, Granted granted, const LeaseLimits& limits)
+        : lease(std::move(grant), limits),
           pool(its_pool),
           slot(granted.slot.slot),
-          connection(std::move(granted.connection)),
-          latest_expiry(latest) {}
+          connection(std::move(granted.connection)) {}
 
     Lease lease;
     Pool* const pool;
     const SlotRef slot;
     // Shared with the pool's registry; dropped when the lease has ended.
     std::shared_ptr<Connection> connection;
-    const Time latest_expiry;
     bool transaction_was_open = false;                 // at its end
     std::vector<std::pair<bool, OnFenced>> on_fenced;  // while it is ending; first: by_this_call
   };
@@ -121,6 +125,7 @@ class LeaseTable {
   // Behind a pointer: a record is too large to be moved about inside the map's nodes.
   OrderedMap<LeaseCounter, std::unique_ptr<Record>> leases_;
   ExpiryQueue expiries_;
+  ExpiryQueue looks_;  // of those with limits
 
   // Oldest first.
   using EndedList = std::deque<std::pair<Time, LeaseCounter>>;

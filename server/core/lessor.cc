@@ -1,6 +1,8 @@
 #include "server/core/lessor.h"
 
 #include <algorithm>
+#include <functional>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -34,7 +36,7 @@ class PermitSink : public StatementSink {
       end.error = OutcomeOfUnanswered(end, stays_in_transaction_, lease ? lease->end_reason : std::nullopt);
     }
     // Before the holder hears of it: his next statement may be here before this call has returned.
-    leases_.ReturnPermit(lease_, id_);
+    leases_.ReturnPermit(lease_, id_, end.in_transaction ? TransactionState::kOpen : TransactionState::kNone);
     sink_->OnEnd(std::move(end));
   }
 
@@ -57,9 +59,23 @@ class Lessor::Attempt {
   static constexpr uint64_t kOver = UINT64_MAX;
 
   std::atomic<uint64_t> outcome{kWaiting};
-  RequestTable::Place place;  // null if it never queued
+  Mutex mutex;
+  RequestTable::Place place ABSL_GUARDED_BY(mutex);  // null if it never queued
   // With a request_id, all of it is there instead.
   RequestTable::AttemptRef once;
+
+  RequestTable::Place Place() {
+    const MutexLock lock(mutex);
+    return place;
+  }
+};
+
+struct Lessor::Search {
+  AcquireRequest request;
+  Time deadline{};
+  // Told of the place that it has now, and in the end of what came of it.
+  std::function<void(RequestTable::Place)> placed;
+  absl::AnyInvocable<void(absl::StatusOr<LeaseView>)> found;
 };
 
 Lessor::Lessor(const LessorOptions& options, const Clock& clock, const TokenKey& key, const Events& events)
@@ -88,23 +104,61 @@ Lessor::AttemptRef Lessor::Acquire(AcquireRequest request, Acquired acquired) {
   Pool& pool = **found;
   if (!request.request_id.empty()) return AcquireOnce(pool, std::move(request), std::move(acquired));
 
-  const Duration wait = request.wait.value_or(pool.options().acquire_timeout);
-  const WaiterId waiter =
-      pool.Acquire(wait, [this, &pool, attempt, request = std::move(request),
-                          acquired = std::move(acquired)](absl::StatusOr<Granted> granted) mutable {
-        if (!granted.ok()) {
-          acquired(granted.status());
-          return;
-        }
-        LeaseView lease = Grant(pool, std::move(request), *std::move(granted));
-        uint64_t waiting = Attempt::kWaiting;
-        if (!attempt->outcome.compare_exchange_strong(waiting, lease.grant.counter.value)) {
-          EndUnasked(lease.grant.counter, {EndReason::kUnclaimed});
-        }
-        acquired(std::move(lease));
-      });
-  attempt->place = {&pool, waiter};
+  // Shared with the pools' callbacks.
+  auto search = std::make_shared<Search>();
+  search->deadline = SaturatingAdd(clock_.Now(), request.wait.value_or(pool.options()->acquire_timeout));
+  search->request = std::move(request);
+  search->placed = [attempt](RequestTable::Place place) {
+    {
+      const MutexLock lock(attempt->mutex);
+      if (place.step < attempt->place.step) return;
+      attempt->place = place;
+    }
+    // Whoever found that the caller has gone may have seen the place before this one.
+    if (attempt->outcome == Attempt::kOver) place.pool->Cancel(place.waiter);
+  };
+  search->found = [this, attempt, acquired = std::move(acquired)](absl::StatusOr<LeaseView> lease) mutable {
+    uint64_t waiting = Attempt::kWaiting;
+    if (lease.ok() && !attempt->outcome.compare_exchange_strong(waiting, lease->grant.counter.value)) {
+      EndUnasked(lease->grant.counter, {EndReason::kUnclaimed});
+    }
+    acquired(std::move(lease));
+  };
+  Seek(search, pool, 0);
   return attempt;
+}
+
+void Lessor::Seek(const std::shared_ptr<Search>& search, Pool& pool, int step) {
+  Arrival arrival;
+  arrival.tenant = search->request.tenant;
+  arrival.priority = search->request.priority;
+  arrival.wait = search->deadline - clock_.Now();
+  arrival.done = [this, search, &pool, step](absl::StatusOr<Granted> granted) {
+    if (granted.ok()) {
+      search->found(Grant(pool, search->request, *std::move(granted)));
+    } else if (Pool* const fallback = FallbackFor(pool, search->request, granted.status())) {
+      Seek(search, *fallback, step + 1);
+    } else {
+      search->found(granted.status());
+    }
+  };
+  const WaiterId waiter = pool.Acquire(std::move(arrival));
+  search->placed({&pool, waiter, step});
+}
+
+Pool* Lessor::FallbackFor(Pool& pool, const AcquireRequest& request, const absl::Status& why) const {
+  static constexpr const char* kCannotServe[] = {reason::kBreakerOpen,        reason::kDatabaseUnavailable,
+                                                 reason::kDatabaseAuthFailed, reason::kPoolExhausted,
+                                                 reason::kNoIdleConnection,   reason::kWaitQueueFull};
+  // Not a chain: a fallback's own fallback is for those that ask for it.
+  if (!request.allow_fallback || pool.name() != request.pool) return nullptr;
+  const std::optional<ErrorDetail> detail = DetailOf(why);
+  if (!detail ||
+      std::find(std::begin(kCannotServe), std::end(kCannotServe), detail->reason) == std::end(kCannotServe)) {
+    return nullptr;
+  }
+  const auto fallback = pools_.find(pool.options()->fallback_pool);
+  return fallback == pools_.end() ? nullptr : fallback->second.get();
 }
 
 void Lessor::Over(const AttemptRef& attempt, bool delivered) {
@@ -114,26 +168,27 @@ void Lessor::Over(const AttemptRef& attempt, bool delivered) {
     }
     return;
   }
-  if (delivered || attempt->place.pool == nullptr) return;
+  if (delivered || attempt->Place().pool == nullptr) return;
   const uint64_t outcome = attempt->outcome.exchange(Attempt::kOver);
   if (outcome == Attempt::kWaiting) {
-    attempt->place.pool->Cancel(attempt->place.waiter);
+    const RequestTable::Place place = attempt->Place();
+    place.pool->Cancel(place.waiter);
   } else {
     EndUnasked(LeaseCounter{outcome}, {EndReason::kUnclaimed});
   }
 }
 
 Lessor::AttemptRef Lessor::AcquireOnce(Pool& pool, AcquireRequest request, Acquired acquired) {
-  const Duration wait = request.wait.value_or(pool.options().acquire_timeout);
+  const std::shared_ptr<const PoolOptions> options = pool.options();
   auto attempt = std::make_shared<Attempt>();
   attempt->once = std::make_shared<RequestTable::Attempt>();
   const RequestTable::AttemptRef once = attempt->once;
   once->since = clock_.Now();
-  once->deadline = SaturatingAdd(once->since, wait);
+  once->deadline = SaturatingAdd(once->since, request.wait.value_or(options->acquire_timeout));
   once->pool = &pool;
   once->done = std::move(acquired);
   const absl::StatusOr<RequestTable::Joined> joined =
-      requests_.Join(request, pool.options().unclaimed_timeout, once);
+      requests_.Join(request, options->unclaimed_timeout, once);
   if (!joined.ok()) {
     attempt->once = nullptr;
     once->done(joined.status());
@@ -143,18 +198,22 @@ Lessor::AttemptRef Lessor::AcquireOnce(Pool& pool, AcquireRequest request, Acqui
     AnswerRetry(once, *joined);
     return attempt;
   }
-  const WaiterId waiter = pool.Acquire(
-      wait, [this, &pool, once, request = std::move(request)](absl::StatusOr<Granted> granted) mutable {
-        if (!granted.ok()) {
-          for (const auto& waiting : requests_.Failed(once).attempts) waiting->done(granted.status());
-          return;
-        }
-        const LeaseView lease = Grant(pool, std::move(request), *std::move(granted));
-        const RequestTable::Answer answer = requests_.Granted(once, lease.grant.counter);
-        if (answer.given_up) EndUnasked(lease.grant.counter, {EndReason::kUnclaimed});
-        for (const auto& waiting : answer.attempts) waiting->done(lease);
-      });
-  if (const auto until = requests_.Queued(once, {&pool, waiter})) pool.Extend(waiter, *until);
+  auto search = std::make_shared<Search>();
+  search->deadline = once->deadline;
+  search->request = std::move(request);
+  search->placed = [this, once](RequestTable::Place place) {
+    if (const auto until = requests_.Queued(once, place)) place.pool->Extend(place.waiter, *until);
+  };
+  search->found = [this, once](const absl::StatusOr<LeaseView>& lease) {
+    if (!lease.ok()) {
+      for (const auto& waiting : requests_.Failed(once).attempts) waiting->done(lease.status());
+      return;
+    }
+    const RequestTable::Answer answer = requests_.Granted(once, lease->grant.counter);
+    if (answer.given_up) EndUnasked(lease->grant.counter, {EndReason::kUnclaimed});
+    for (const auto& waiting : answer.attempts) waiting->done(lease);
+  };
+  Seek(search, pool, 0);
   return attempt;
 }
 
@@ -174,10 +233,13 @@ void Lessor::AnswerRetry(const RequestTable::AttemptRef& attempt, const RequestT
 }
 
 LeaseView Lessor::Grant(Pool& pool, AcquireRequest request, Granted granted) {
-  const PoolOptions& options = pool.options();
+  // Held, since they may be replaced meanwhile.
+  const std::shared_ptr<const PoolOptions> held = pool.options();
+  const PoolOptions& options = *held;
   LeaseGrant grant;
   grant.counter = LeaseCounter{++last_lease_};
   grant.pool = options.name;
+  if (request.pool != options.name) grant.fallback_for = request.pool;
   grant.terms = {std::move(request.tenant),
                  std::move(request.holder),
                  std::clamp(request.ttl.value_or(options.default_ttl), options.min_ttl, options.max_ttl),
@@ -194,7 +256,9 @@ LeaseView Lessor::Grant(Pool& pool, AcquireRequest request, Granted granted) {
 
   const LeaseCounter counter = grant.counter;
   const std::shared_ptr<Connection> connection = granted.connection;
-  LeaseView view = leases_.Insert(std::move(grant), &pool, std::move(granted), options.max_lease_lifetime);
+  LeaseView view = leases_.Insert(std::move(grant), &pool, std::move(granted),
+                                  {options.max_lease_lifetime, options.max_think_time,
+                                   options.max_idle_in_transaction, options.leak_warning});
   EmitGranted(view);
   // The backend may die at any point of this, or the pool be reset. Either that finds the lease bound, or we
   // find that it has happened.
@@ -248,7 +312,8 @@ absl::StatusOr<LeaseView> Lessor::Renew(LeaseCounter lease, std::optional<Durati
     if (!view) return LeaseNotFound();
     const absl::StatusOr<Pool*> pool = FindPool(view->grant.pool);
     if (!pool.ok()) return pool.status();
-    ttl = std::clamp(*ttl, (*pool)->options().min_ttl, (*pool)->options().max_ttl);
+    const std::shared_ptr<const PoolOptions> options = (*pool)->options();
+    ttl = std::clamp(*ttl, options->min_ttl, options->max_ttl);
   }
   absl::StatusOr<LeaseView> renewed = leases_.Renew(lease, ttl, latest_expiry_.load());
   if (renewed.ok() && events_.Wants(EventType::kLeaseRenewed)) {
@@ -284,6 +349,12 @@ void Lessor::Tick() {
   for (const LeaseCounter lease : leases_.TakeExpired(kExpiriesPerTick)) {
     EndUnasked(lease, {EndReason::kExpired});
   }
+  for (const auto& [lease, look] : leases_.TakeRemiss(kExpiriesPerTick)) {
+    if (look.leak_suspected) EmitLeakSuspected(lease);
+    if (look.idle_too_long != nullptr) {
+      EndUnasked(lease, {EndReason::kRevoked, Disposition::kReturn, look.idle_too_long});
+    }
+  }
   const RequestTable::Due due = requests_.TakeDue(clock_.Now());
   for (const LeaseCounter lease : due.unclaimed) EndUnasked(lease, {EndReason::kUnclaimed});
   for (const RequestTable::Place& place : due.places) place.pool->Cancel(place.waiter);
@@ -306,10 +377,7 @@ void Lessor::CloseAll() {
 }
 
 bool Lessor::Warm() {
-  return std::all_of(pools_.begin(), pools_.end(), [](const auto& entry) {
-    Pool& pool = *entry.second;
-    return pool.Available() + pool.InUse() >= pool.options().min_connections;
-  });
+  return std::all_of(pools_.begin(), pools_.end(), [](const auto& entry) { return entry.second->Warm(); });
 }
 
 int32_t Lessor::InUse() {
@@ -392,6 +460,16 @@ void Lessor::EmitEnded(LeaseCounter lease, EndReason reason, const std::string& 
     event.held = clock_.Now() - view->grant.acquired;
     events_.Emit(event);
   }
+}
+
+void Lessor::EmitLeakSuspected(LeaseCounter lease) {
+  if (!events_.Wants(EventType::kLeaseLeakSuspected)) return;
+  const std::optional<LeaseView> view = leases_.View(lease);
+  if (!view) return;
+  Event event = EventOf(EventType::kLeaseLeakSuspected, *view);
+  event.held = clock_.Now() - view->grant.acquired;
+  event.tags = view->grant.terms.tags;
+  events_.Emit(event);
 }
 
 Event Lessor::EventOf(EventType type, const LeaseView& lease) const {

@@ -90,6 +90,7 @@ class Lessor {
   void AddPool(const PoolOptions& options, Connector& connector, FencingSource& fencing);
   void Start();
 
+  // Where its pool cannot serve it and it allows that, the pool's fallback is asked next.
   // Fails with: NOT_FOUND POOL_NOT_FOUND; as Pool::Acquire; with a request_id also INVALID_ARGUMENT
   //   REQUEST_ID_REUSED, and FAILED_PRECONDITION with the end reason of its lease.
   AttemptRef Acquire(AcquireRequest request, Acquired acquired);
@@ -143,6 +144,15 @@ class Lessor {
   // Probes what is idle, and opens up to `target` (0 = the maximum). Fails with: POOL_NOT_FOUND.
   void RenewPool(const std::string& pool, int32_t target, PoolOperation::Done done);
 
+  // Nothing is granted from the pool until it is resumed; `reason` is for the events. Twice is no failure.
+  // Fails with: POOL_NOT_FOUND.
+  absl::StatusOr<Pool::Pausing> PausePool(absl::string_view pool, const std::string& reason);
+  absl::StatusOr<Pool::Pausing> ResumePool(absl::string_view pool);
+  // Other options for the pool of that name, from now on. Fails with: POOL_NOT_FOUND; INVALID_ARGUMENT
+  //   FIELD_INVALID, if they do not fit together: nothing has changed then.
+  absl::Status Reconfigure(const PoolOptions& options);
+  absl::StatusOr<PoolOptions> OptionsOf(absl::string_view pool);
+
   // Runs a statement; `sink` gets its rows and its end. In the end that `sink` sees, `error` is what the
   // holder is to be told, whatever `how` says.
   // Fails with: LEASE_NOT_FOUND; FAILED_PRECONDITION with the end reason; ABORTED LEASE_BUSY. `sink` is
@@ -161,7 +171,7 @@ class Lessor {
   void Drain(Time deadline = Time::max());
   // Ends every lease that is left (DRAINED), closes every connection. Requires: Drain was called.
   void CloseAll();
-  // Every pool has its minimum of connections open.
+  // Every pool has had as many connections open as its warm-up wants.
   bool Warm();
   // Leases that have not ended.
   int32_t InUse();
@@ -173,6 +183,10 @@ class Lessor {
   class Batch;
 
   absl::StatusOr<Pool*> FindPool(absl::string_view name) const;
+  // One place in one pool's queue after the other: the pool that is asked for, and then its fallback.
+  struct Search;
+  void Seek(const std::shared_ptr<Search>& search, Pool& pool, int step);
+  Pool* FallbackFor(Pool& pool, const AcquireRequest& request, const absl::Status& why) const;
   AttemptRef AcquireOnce(Pool& pool, AcquireRequest request, Acquired acquired);
   void AnswerRetry(const RequestTable::AttemptRef& attempt, const RequestTable::Joined& joined);
   LeaseView Grant(Pool& pool, AcquireRequest request, Granted granted);
@@ -185,6 +199,7 @@ class Lessor {
               const std::shared_ptr<Batch>& batch);
   void CarryOut(LeaseCounter lease, const LeaseTable::EndWork& work, LeaseEnding ending);
   void EmitGranted(const LeaseView& lease) const;
+  void EmitLeakSuspected(LeaseCounter lease);
   void EmitEnded(LeaseCounter lease, EndReason reason, const std::string& why);
   Event EventOf(EventType type, const LeaseView& lease) const;
 

@@ -121,7 +121,7 @@ void Lessor::ExpireConnections(const OldConnections& which, const std::string& w
     return;
   }
   // A lifetime of zero is none: no connection is too old for it.
-  const Duration lifetime = (*pool)->options().max_lifetime;
+  const Duration lifetime = (*pool)->options()->max_lifetime;
   const Duration too_old = lifetime > Duration::zero() ? lifetime : Duration::max();
   const Duration older_than = which.older_than.value_or(too_old);
   if (validate_only) {
@@ -156,7 +156,33 @@ void Lessor::RenewPool(const std::string& pool_name, int32_t target, PoolOperati
     done(pool.status());
     return;
   }
-  (*pool)->Renew(target > 0 ? target : (*pool)->options().max_connections, std::move(done));
+  (*pool)->Renew(target > 0 ? target : (*pool)->options()->max_connections, std::move(done));
+}
+
+absl::StatusOr<Pool::Pausing> Lessor::PausePool(absl::string_view pool_name, const std::string& reason) {
+  const absl::StatusOr<Pool*> pool = FindPool(pool_name);
+  if (!pool.ok()) return pool.status();
+  return (*pool)->Pause(reason);
+}
+
+absl::StatusOr<Pool::Pausing> Lessor::ResumePool(absl::string_view pool_name) {
+  const absl::StatusOr<Pool*> pool = FindPool(pool_name);
+  if (!pool.ok()) return pool.status();
+  return (*pool)->Resume();
+}
+
+absl::Status Lessor::Reconfigure(const PoolOptions& options) {
+  const absl::StatusOr<Pool*> pool = FindPool(options.name);
+  if (!pool.ok()) return pool.status();
+  if (absl::Status fault = CheckOptions(options); !fault.ok()) return fault;
+  (*pool)->Reconfigure(options);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<PoolOptions> Lessor::OptionsOf(absl::string_view pool_name) {
+  const absl::StatusOr<Pool*> pool = FindPool(pool_name);
+  if (!pool.ok()) return pool.status();
+  return *(*pool)->options();
 }
 
 }  // namespace pglessor::core

@@ -9,6 +9,8 @@
 #include <optional>
 #include <string>
 
+#include "absl/status/status.h"
+
 #include "server/core/clock.h"
 #include "server/core/priority.h"
 
@@ -81,8 +83,9 @@ struct PoolOptions {
   // Where acquires that allow it go when this pool cannot serve them; empty = nowhere.
   std::string fallback_pool = {};
 
-  // Openings that fail in a row, and for how long, before the breaker opens; then how often one is tried.
-  int32_t breaker_failures = 5;
+  // So many openings fail in a row (seven take three seconds, each waiting longer than the one before) before
+  // the breaker opens; from then on one is tried so often.
+  int32_t breaker_failures = 7;
   Duration breaker_probe_interval = std::chrono::seconds(1);
 
   // A lease whose holder runs no statement for so long is revoked; inside a transaction; zero = never.
@@ -95,6 +98,9 @@ struct PoolOptions {
 
   friend bool operator==(const PoolOptions&, const PoolOptions&) = default;
 };
+
+// Whether they fit together. Fails with: INVALID_ARGUMENT FIELD_INVALID, a violation for each that does not.
+absl::Status CheckOptions(const PoolOptions& options);
 
 // Of tenants that are not configured, a pool remembers so many; those with nothing in it are forgotten first.
 inline constexpr size_t kMaxUnconfiguredTenants = 10'000;

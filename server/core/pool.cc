@@ -27,6 +27,10 @@ const char* Describe(RetireReason reason) {
       return "the pool was reset";
     case RetireReason::kExpired:
       return "an operator expired it";
+    case RetireReason::kSurplus:
+      return "the pool's maximum was lowered";
+    case RetireReason::kDisplaced:
+      return "one for another tenant takes its place";
     case RetireReason::kShuttingDown:
       return "the service is shutting down";
   }
@@ -37,14 +41,15 @@ const char* Describe(RetireReason reason) {
 
 Pool::Pool(const PoolOptions& options, const Surroundings& surroundings, Connector& connector,
            FencingSource& fencing, LeaseLost lease_lost)
-    : options_(options),
+    : name_(options.name),
       clock_(surroundings.clock),
       events_(surroundings.events),
       started_(clock_.Now()),
       connector_(connector),
       fencing_(fencing),
       lease_lost_(std::move(lease_lost)),
-      state_(options) {}
+      state_(options),
+      options_(std::make_shared<const PoolOptions>(options)) {}
 
 template <typename Step>
 void Pool::Decide(Step step) {
@@ -63,10 +68,15 @@ void Pool::Start() {
   Tick();
 }
 
-WaiterId Pool::Acquire(Duration wait, Waiter::Done done) {
+std::shared_ptr<const PoolOptions> Pool::options() {
+  const MutexLock lock(mutex_);
+  return options_;
+}
+
+WaiterId Pool::Acquire(Arrival arrival) {
   WaiterId id;
   Decide([&](PoolState& state, Time now, Actions& actions) {
-    id = state.Acquire(now, wait, std::move(done), actions);
+    id = state.Acquire(now, std::move(arrival), actions);
   });
   return id;
 }
@@ -175,6 +185,45 @@ std::vector<LeaseCounter> Pool::LeasesOf(const std::vector<ConnectionIndex>& con
   return leases;
 }
 
+Pool::Pausing Pool::Pause(const std::string& reason) {
+  Pausing pausing;
+  {
+    const MutexLock lock(mutex_);
+    pausing = {state_.Pause(), state_.in(SlotState::kInUse), state_.waiting()};
+  }
+  if (pausing.changed && events_.Wants(EventType::kPoolPaused)) {
+    Event event = EventOf(EventType::kPoolPaused);
+    event.reason = reason;
+    events_.Emit(event);
+  }
+  return pausing;
+}
+
+Pool::Pausing Pool::Resume() {
+  Pausing pausing;
+  Decide([&](PoolState& state, Time now, Actions& actions) {
+    pausing.in_use = state.in(SlotState::kInUse);
+    pausing.waiting = state.waiting();
+    pausing.changed = state.Resume(now, actions);
+  });
+  if (pausing.changed && events_.Wants(EventType::kPoolResumed)) {
+    events_.Emit(EventOf(EventType::kPoolResumed));
+  }
+  return pausing;
+}
+
+void Pool::Reconfigure(const PoolOptions& options) {
+  auto shown = std::make_shared<const PoolOptions>(options);
+  Actions actions;
+  {
+    const MutexLock lock(mutex_);
+    state_.Reconfigure(clock_.Now(), options, actions);
+    options_ = std::move(shown);
+  }
+  Act(std::move(actions));
+  if (events_.Wants(EventType::kPoolUpdated)) events_.Emit(EventOf(EventType::kPoolUpdated));
+}
+
 void Pool::Tick() {
   Decide([](PoolState& state, Time now, Actions& actions) { state.Tick(now, actions); });
 }
@@ -197,6 +246,11 @@ int32_t Pool::InUse() {
   return state_.in(SlotState::kInUse);
 }
 
+bool Pool::Warm() {
+  const MutexLock lock(mutex_);
+  return state_.warm();
+}
+
 bool Pool::Empty() {
   const MutexLock lock(mutex_);
   return state_.total() == 0;
@@ -204,9 +258,9 @@ bool Pool::Empty() {
 
 PoolView Pool::View() {
   PoolView view;
-  view.options = options_;
   {
     const MutexLock lock(mutex_);
+    view.options = state_.options();
     view.now = clock_.Now();
     view.snapshot = state_.Snapshot(view.now);
   }
@@ -228,6 +282,11 @@ PoolView Pool::View() {
 }
 
 void Pool::Act(Actions actions) {
+  if (actions.breaker && events_.Wants(EventType::kBreakerChanged)) {
+    Event event = EventOf(EventType::kBreakerChanged);
+    event.breaker = actions.breaker;
+    events_.Emit(event);
+  }
   if (actions.queued) {
     for (const EventType type : {EventType::kWaiterQueued, EventType::kPoolSaturated}) {
       const bool happened = type == EventType::kWaiterQueued || actions.saturated;
@@ -277,7 +336,7 @@ void Pool::Complete(Actions::Grant grant) {
 
 void Pool::Open(const Actions::Opening& opening) {
   connector_.Open(
-      options_.connect_timeout,
+      {options()->connect_timeout, opening.role},
       [this, opening](absl::StatusOr<std::shared_ptr<Connection>> opened) {
         OnOpened(opening, std::move(opened));
       },
@@ -351,8 +410,8 @@ std::shared_ptr<Connection> Pool::Find(ConnectionIndex index) {
   return connection;
 }
 
-Event Pool::EventOf(EventType type) const {
-  return {.type = type, .pool = options_.name, .max = options_.max_connections};
+Event Pool::EventOf(EventType type) {
+  return {.type = type, .pool = name_, .max = options()->max_connections};
 }
 
 void Pool::Emit(EventType type, ConnectionIndex connection, std::string reason) {

@@ -60,15 +60,18 @@ class Pool {
   Pool(const PoolOptions& options, const Surroundings& surroundings, Connector& connector,
        FencingSource& fencing, LeaseLost lease_lost);
 
-  const PoolOptions& options() const { return options_; }
+  const std::string& name() const { return name_; }
+  // As they are now. Shared with whoever looks, since they may be replaced meanwhile.
+  std::shared_ptr<const PoolOptions> options();
 
   // Opens the minimum. Grants begin when the first fencing block and connection are there.
   void Start();
 
   // `done` comes exactly once, perhaps inside this call.
-  // Fails with: RESOURCE_EXHAUSTED POOL_EXHAUSTED, NO_IDLE_CONNECTION, WAIT_QUEUE_FULL; UNAVAILABLE
-  //   DATABASE_UNAVAILABLE, DRAINING; FAILED_PRECONDITION DATABASE_AUTH_FAILED; CANCELLED (by Cancel).
-  WaiterId Acquire(Duration wait, Waiter::Done done);
+  // Fails with: RESOURCE_EXHAUSTED POOL_EXHAUSTED, NO_IDLE_CONNECTION, WAIT_QUEUE_FULL,
+  //   TENANT_QUOTA_EXCEEDED, RATE_LIMITED; UNAVAILABLE DATABASE_UNAVAILABLE, BREAKER_OPEN, DRAINING;
+  //   FAILED_PRECONDITION DATABASE_AUTH_FAILED; PERMISSION_DENIED; CANCELLED (by Cancel).
+  WaiterId Acquire(Arrival arrival);
   void Cancel(WaiterId waiter);
   // It waits until `deadline`, if that is later. Nothing if it waits no more.
   void Extend(WaiterId waiter, Time deadline);
@@ -89,6 +92,16 @@ class Pool {
   std::vector<LeaseCounter> Expire(Duration older_than, bool force, PoolOperation::Done done);
   PoolReport WouldExpire(Duration older_than, bool force);
   void Renew(int32_t target, PoolOperation::Done done);
+  // What pausing, or going on, met.
+  struct Pausing {
+    bool changed = false;
+    int32_t in_use = 0;
+    int32_t waiting = 0;  // just before
+  };
+  Pausing Pause(const std::string& reason);
+  Pausing Resume();
+  // Other options from now on. Requires: they fit together, and the name is the same.
+  void Reconfigure(const PoolOptions& options);
 
   void Tick();
   void Drain();
@@ -98,6 +111,8 @@ class Pool {
   int32_t InUse();
   // No slot is taken any more.
   bool Empty();
+  // It has had as many connections as its warm-up wants.
+  bool Warm();
 
   PoolView View();
 
@@ -130,9 +145,9 @@ class Pool {
   std::vector<LeaseCounter> LeasesOf(const std::vector<ConnectionIndex>& connections, EndReason reason);
   // An event of a connection, if anybody wants it.
   void Emit(EventType type, ConnectionIndex connection, std::string reason = {});
-  Event EventOf(EventType type) const;
+  Event EventOf(EventType type);
 
-  const PoolOptions options_;
+  const std::string name_;
   const Clock& clock_;
   const Events& events_;
   const Time started_;
@@ -144,6 +159,7 @@ class Pool {
 
   Mutex mutex_;
   PoolState state_ ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<const PoolOptions> options_ ABSL_GUARDED_BY(mutex_);  // see options()
 };
 
 }  // namespace pglessor::core

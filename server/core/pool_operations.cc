@@ -20,8 +20,8 @@ std::vector<ConnectionIndex> PoolState::Reset(Time now, bool force, PoolOperatio
       Begin(now, force ? Kind::kForcedReset : Kind::kReset, 0, options_.min_connections, std::move(done));
   operation.report.generation = ++generation_;
   // Whatever made openings fail may be what this is to mend.
-  open_not_before_ = Time::min();
-  for (const uint32_t position : std::exchange(available_, {})) {
+  breaker_.TryAtOnce();
+  for (const uint32_t position : TakeAllAvailable()) {
     StartClosing(slots_[position], RetireReason::kReset, actions);
     ++operation.report.retired;
   }
@@ -48,12 +48,14 @@ std::vector<ConnectionIndex> PoolState::Expire(Time now, Duration older_than, bo
   operation.report = WouldExpire(now, older_than, force);
   operation.report.leases_ended = 0;  // these two are counted as they happen
   operation.report.opened = 0;
-  std::erase_if(available_, [&](uint32_t position) {
-    Slot& slot = slots_[position];
-    if (now - slot.opened < older_than) return false;
-    StartClosing(slot, RetireReason::kExpired, actions);
-    return true;
-  });
+  for (Role& role : roles_) {
+    std::erase_if(role.available, [&](uint32_t position) {
+      Slot& slot = slots_[position];
+      if (now - slot.opened < older_than) return false;
+      StartClosing(slot, RetireReason::kExpired, actions);
+      return true;
+    });
+  }
   for (Slot& slot : slots_) {
     const bool back_later = slot.state == SlotState::kInUse || slot.state == SlotState::kCleaning;
     if (!slot.taken || !back_later || now - slot.opened < older_than) continue;
@@ -87,7 +89,7 @@ void PoolState::Renew(Time now, int32_t target, PoolOperation::Done done, Action
   target = std::min(target, options_.max_connections);
   if (Join(Kind::kRenew, target, done)) return;
   PoolOperation& operation = Begin(now, Kind::kRenew, target, target, std::move(done));
-  for (const uint32_t position : std::exchange(available_, {})) StartProbe(slots_[position], actions);
+  for (const uint32_t position : TakeAllAvailable()) StartProbe(slots_[position], actions);
   operation.probes_awaited = probing_;
   Conclude(now, actions);
 }
@@ -145,7 +147,7 @@ absl::Status PoolState::ResetLate() const {
   return MakeError(absl::StatusCode::kUnavailable,
                    absl::StrCat("the generation was raised to ", generation_,
                                 ", but the minimum of connections did not stand in time",
-                                last_open_error_.ok() ? "" : ": ", last_open_error_.message(),
+                                breaker_.failing().ok() ? "" : ": ", breaker_.failing().message(),
                                 "; the pool goes on refilling"),
                    {.reason = reason::kDatabaseUnavailable,
                     .metadata = {{"pool", options_.name}, {"generation", absl::StrCat(generation_)}}});

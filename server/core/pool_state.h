@@ -20,28 +20,36 @@
 //      instant: a slot is reserved before anything is opened, and freed only when PostgreSQL has let go.
 //   2. acquires_requested = granted + timed_out + cancelled + rejected + waiting.
 //   3. granted = in_use + the sum of ended.
-//   4. Nobody overtakes: what becomes available goes to the front of the queue, and a newcomer is granted
-//      at once only while the queue is empty.
+//   4. Nobody overtakes: what becomes available goes to whom the queue names (wait_queue.h), and a newcomer
+//   is
+//      granted at once only while the queue is empty.
 //   5. Fencing tokens rise with every grant.
 //   6. A doomed slot (of an old generation, or picked out by an operator) is never available: it closes when
 //      it comes back. What is too old, or was not heard of for validate_after, is never granted.
+//   7. A connection serves only tenants of its role, and where its last holder or the next is isolated by
+//      connection, only the same tenant again.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/container/inlined_vector.h"
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 
+#include "server/core/breaker.h"
 #include "server/core/connection.h"
 #include "server/core/fencing_tokens.h"
 #include "server/core/lease.h"
 #include "server/core/options.h"
 #include "server/core/pool_operation.h"
 #include "server/core/recent_durations.h"
+#include "server/core/recent_peak.h"
+#include "server/core/tenants.h"
 #include "server/core/wait_queue.h"
 
 namespace pglessor::core {
@@ -60,6 +68,8 @@ enum class RetireReason {
   kIdle,          // nobody needed it for idle_timeout
   kReset,         // it is of an old generation
   kExpired,       // an operator picked it out by its age
+  kSurplus,       // the maximum was lowered
+  kDisplaced,     // one of another role, or for another tenant, is to take its place
   kShuttingDown,  // the pool closes
 };
 
@@ -87,15 +97,27 @@ struct PoolSnapshot {
     uint64_t generation = 0;
   };
 
+  struct TenantRow {
+    std::string name;
+    int32_t in_use = 0;
+    int32_t waiting = 0;
+    int32_t max_leases = 0;
+    int64_t granted = 0;
+    int64_t rejected = 0;
+  };
+
   std::array<int32_t, kSlotStates> slots_in{};  // by SlotState
   int32_t total = 0;
   int32_t waiting = 0;
   Duration oldest_wait{};
   uint64_t generation = 0;
+  BreakerState breaker = BreakerState::kClosed;
+  bool paused = false;
   PoolCounters counters;
   DurationSummary wait;
   DurationSummary hold;
-  std::vector<Slot> slots;  // by index, so oldest first
+  std::vector<Slot> slots;         // by index, so oldest first
+  std::vector<TenantRow> tenants;  // by name
 
   int32_t in(SlotState state) const { return slots_in[static_cast<size_t>(state)]; }
 };
@@ -113,6 +135,7 @@ struct Actions {
   struct Opening {
     SlotRef slot;
     uint64_t generation = 0;
+    std::string role;        // empty = the pool's own
     bool on_demand = false;  // for a waiter, above the minimum
   };
   struct Closing {
@@ -130,18 +153,28 @@ struct Actions {
   absl::InlinedVector<SlotRef, 1> probes;
   absl::InlinedVector<Closing, 1> closes;
   absl::InlinedVector<Finished, 1> finished;
+  std::optional<BreakerState> breaker;  // it changed to this
   bool take_fencing_block = false;
   bool queued = false;     // somebody joined the queue,
   bool saturated = false;  // and is the first, since the queue was empty, for whom nothing can be opened
 };
 
+// One acquire, as it comes to a pool.
+struct Arrival {
+  absl::string_view tenant = "default";
+  Priority priority = Priority::kNormal;
+  Duration wait{};  // zero: see Waiter::queues
+  Waiter::Done done;
+};
+
 class PoolState {
  public:
-  explicit PoolState(const PoolOptions& options) : options_(options) {}
+  explicit PoolState(const PoolOptions& options);
+  PoolState(const PoolState&) = delete;
+  PoolState& operator=(const PoolState&) = delete;
 
   // --- callers ---
-  // `wait` zero: see Waiter::queues.
-  WaiterId Acquire(Time now, Duration wait, Waiter::Done done, Actions& actions);
+  WaiterId Acquire(Time now, Arrival arrival, Actions& actions);
   // The caller has gone. Nothing if it was served or refused before.
   void Cancel(WaiterId id, Actions& actions);
   // See WaitQueue.
@@ -178,6 +211,12 @@ class PoolState {
   // Probes what is idle, and opens up to `target`, at most max_connections.
   void Renew(Time now, int32_t target, PoolOperation::Done done, Actions& actions);
 
+  // Nothing is granted until Resume; whether that is new.
+  bool Pause();
+  bool Resume(Time now, Actions& actions);
+  // Other options from now on. Requires: they fit together, and the name is the same.
+  void Reconfigure(Time now, const PoolOptions& options, Actions& actions);
+
   // --- the pool ---
   // Waiters whose time is over leave; what should be open is opened, what should not be is closed.
   void Tick(Time now, Actions& actions);
@@ -186,9 +225,13 @@ class PoolState {
   // Requires: draining. Closes what is idle now, and everything else as it comes back.
   void CloseAll(Time now, Actions& actions);
 
+  const PoolOptions& options() const { return options_; }
   uint64_t generation() const { return generation_; }
   int32_t total() const { return total_; }
+  int32_t waiting() const { return static_cast<int32_t>(queue_.size()); }
   int32_t in(SlotState state) const { return in_[static_cast<size_t>(state)]; }
+  // It has had as many connections as its warm-up wants.
+  bool warm() const { return warm_; }
   PoolSnapshot Snapshot(Time now) const;
 
  private:
@@ -196,6 +239,10 @@ class PoolState {
     bool taken = false;
     ConnectionIndex index;
     SlotState state = SlotState::kOpening;
+    uint32_t role = 0;
+    TenantId tenant;                   // its last holder's, once it was used
+    bool apart = false;                // who is isolated by connection
+    std::optional<uint32_t> promised;  // when it has gone, this role takes its place
     uint64_t generation = 0;
     int64_t uses = 0;
     Time opened{};        // when its opening began
@@ -206,39 +253,90 @@ class PoolState {
     std::optional<RetireReason> doomed;  // closes when it comes back
   };
 
+  // The connections that log in as one role: the pool's own, which is the first, or one that tenants have for
+  // themselves.
+  struct Role {
+    std::string name;
+    std::vector<uint32_t> available;  // positions; the most recently used last
+    std::array<int32_t, kSlotStates> in{};
+    std::array<int32_t, kSlotStates> doomed_in{};  // of `in`, those that are doomed
+    int32_t probing = 0;                           // of those in kCleaning, and not doomed
+    int32_t waiting = 0;                           // acquires
+    int32_t promised = 0;                          // slots that are closing to make room for it
+
+    // On their way to being available.
+    int32_t coming() const;
+  };
+
+  using RoleCounts = absl::InlinedVector<int32_t, 4>;
+  RoleCounts ComingByRole() const;
+
   // What every call that changed something ends in: what is available goes to those that wait; what should be
   // open and is not, and may be, is opened; operations that are done are answered.
   void Conclude(Time now, Actions& actions);
   void Serve(Time now, Actions& actions);
   void Balance(Time now, Actions& actions);
   bool Fresh(Time now, const Slot& slot) const;
-  // Nothing idle, nothing that can be opened at once for one that does not queue.
-  bool NothingAtOnce(Time now) const;
 
-  Actions::Grant MakeGrant(Time now, Waiter waiter);
+  // Not OK: why one that arrives is refused whatever is free; or, where nothing is, why it is not queued.
+  absl::Status Admission(Time now, const Waiter& waiter);
+  absl::Status NoPlace(Time now, const Waiter& waiter) const;
+  // Nothing idle, nothing that can be opened at once for one that does not queue.
+  bool NothingAtOnce(Time now, const Waiter& waiter) const;
+  absl::Status Shed(Time now, Priority priority) const;
+
+  // Whether the pool lets a tenant have one more.
+  bool MayHave(TenantId tenant) const;
+  bool Compatible(const Slot& slot, TenantId tenant) const;
+  // The available slot that it would get: the most recently used that fits.
+  std::optional<uint32_t> FindAvailable(TenantId tenant) const;
+  // The same, if it can be granted, or probed for it, or is too old.
+  std::optional<uint32_t> FindUsable(Time now, TenantId tenant) const;
+  // The one that a newcomer is granted at once.
+  std::optional<uint32_t> AtOnce(Time now, TenantId tenant) const;
+  // The first role, in the order of service, that has waiters with nothing on its way to them.
+  std::optional<uint32_t> ShortRole(Time now);
+  // Closes the longest idle connection, so that one of `role` can take its place: among all, or those beside
+  // what others wait for. False if there is none.
+  enum class Among { kAll, kSpare };
+  bool Displace(uint32_t role, Among among, Actions& actions);
+  bool MayOpen(Time now) const;
+  void Open(Time now, uint32_t role, Actions& actions);
+
+  void Enqueue(Waiter waiter);
+  Waiter Dequeued(Waiter waiter);
+  Actions::Grant MakeGrant(Time now, Slot& slot, Waiter waiter);
   void Refuse(Waiter waiter, absl::Status why, int64_t& counter, Actions& actions);
-  // How long nothing is opened after the last failure.
-  Duration OpenBackoff() const;
   absl::Status NothingIdle() const;
   absl::Status Exhausted(absl::string_view message, const char* reason) const;
+  static absl::Status DrainBegan();
 
+  void SetUpTenants();
+  uint32_t RoleNumber(const std::string& name);
   Slot& At(SlotRef ref);
   SlotRef RefOf(const Slot& slot) const;
   void Move(Slot& slot, SlotState to);
-  SlotRef Reserve(Time now);
+  SlotRef Reserve(Time now, uint32_t role);
   void Free(Slot& slot);
+  // The role that waited for its place waits for it no more.
+  void BreakPromise(Slot& slot);
   void MakeAvailable(Time now, Slot& slot, Actions& actions);
+  void TakeAvailable(const Slot& slot);
+  // Takes out all that are available, the longest idle first in each role.
+  std::vector<uint32_t> TakeAllAvailable();
   void StartProbe(Slot& slot, Actions& actions);
   void StartClosing(Slot& slot, RetireReason reason, Actions& actions);
   void Doom(Slot& slot, RetireReason reason);
   void CountEnd(Time now, const Slot& slot, EndReason reason);
   void KeepHouse(Time now, Actions& actions);
+  void CloseSurplus(Actions& actions);
 
   // Slots that will be available if all goes well, or are lent: what counts toward the minimum.
   int32_t Lasting() const;
   // Slots on their way to being available.
   int32_t Coming() const;
   int32_t Wanted() const;
+  int32_t WarmAt() const;
 
   bool Join(PoolOperation::Kind kind, int64_t argument, PoolOperation::Done& done);
   PoolOperation& Begin(Time now, PoolOperation::Kind kind, int64_t argument, int32_t target,
@@ -247,33 +345,37 @@ class PoolState {
   void FinishOperations(Time now, Actions& actions);
   absl::Status ResetLate() const;
 
-  const PoolOptions options_;
+  PoolOptions options_;
 
   std::vector<Slot> slots_;               // by position; grows to max_connections
   std::vector<uint32_t> free_positions_;  // of slots_ that are not taken
-  std::vector<uint32_t> available_;       // positions; the most recently used last
+  std::vector<Role> roles_;
+  // Of all roles together.
   std::array<int32_t, kSlotStates> in_{};
-  std::array<int32_t, kSlotStates> doomed_in_{};  // of in_, those that are doomed
-  int32_t probing_ = 0;                           // of those in kCleaning, and not doomed
+  std::array<int32_t, kSlotStates> doomed_in_{};
+  int32_t probing_ = 0;
   int32_t total_ = 0;
   ConnectionIndex last_index_;
   uint64_t generation_ = 1;
 
+  Tenants tenants_;
   WaitQueue queue_;
   WaiterId last_waiter_;
   FencingTokens fencing_;
   std::vector<PoolOperation> operations_;  // under way; at most one of a kind and argument
   Time next_housekeeping_ = Time::min();
   bool saturated_ = false;  // it was told
+  bool paused_ = false;
   bool draining_ = false;
   bool closing_ = false;
 
-  // Of openings: failures in a row, when the next may start, and since when none has succeeded.
-  int failures_in_a_row_ = 0;
-  Time open_not_before_ = Time::min();
-  Time last_open_failure_ = Time::min();
-  Time last_open_success_ = Time::min();
-  absl::Status last_open_error_;
+  Breaker breaker_;
+  BreakerState breaker_told_ = BreakerState::kClosed;
+
+  bool warm_ = false;
+  int32_t most_lasting_ = 0;  // ever, with Warmup::kLazy
+  RecentPeak peak_;           // of leases and waiters, with Warmup::kForecast
+  int32_t forecast_ = 0;
 
   PoolCounters counters_;
   RecentDurations waits_;

@@ -14,6 +14,7 @@ void PoolState::StartProbe(Slot& slot, Actions& actions) {
   Move(slot, SlotState::kCleaning);
   slot.probing = true;
   ++probing_;
+  ++roles_[slot.role].probing;
   actions.probes.push_back(RefOf(slot));
 }
 
@@ -24,6 +25,7 @@ void PoolState::Probed(Time now, SlotRef ref, bool sound, Actions& actions) {
   ++counters_.validations;
   if (!slot.doomed) {
     --probing_;
+    --roles_[slot.role].probing;
     for (PoolOperation& operation : operations_) {
       if (operation.probes_awaited == 0) continue;
       // Whoever began the probe: it is as good as one of its own.
@@ -44,8 +46,9 @@ void PoolState::Probed(Time now, SlotRef ref, bool sound, Actions& actions) {
 
 void PoolState::KeepHouse(Time now, Actions& actions) {
   next_housekeeping_ = SaturatingAdd(now, kHousekeepingPeriod);
+  if (options_.warmup == Warmup::kForecast) forecast_ = peak_.Peak(now);
   // The longest idle first.
-  for (const uint32_t position : std::exchange(available_, {})) {
+  for (const uint32_t position : TakeAllAvailable()) {
     Slot& slot = slots_[position];
     const Duration none = Duration::zero();
     if (now >= slot.retire_at) {
@@ -56,7 +59,7 @@ void PoolState::KeepHouse(Time now, Actions& actions) {
     } else if (options_.keepalive > none && now - slot.last_checked >= options_.keepalive) {
       StartProbe(slot, actions);
     } else {
-      available_.push_back(position);
+      roles_[slot.role].available.push_back(position);
     }
   }
 }

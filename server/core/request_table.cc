@@ -25,7 +25,7 @@ namespace {
 
 bool SameBody(const AcquireRequest& a, const AcquireRequest& b) {
   return a.pool == b.pool && a.holder == b.holder && a.ttl == b.ttl && a.priority == b.priority &&
-         a.tags == b.tags;
+         a.allow_fallback == b.allow_fallback && a.tags == b.tags;
 }
 
 }  // namespace
@@ -90,6 +90,7 @@ void RequestTable::Detach(const AttemptRef& attempt) {
 std::optional<Time> RequestTable::Queued(const AttemptRef& first, Place place) {
   const MutexLock lock(mutex_);
   Entry& entry = *first->entry;
+  if (entry.place && place.step < entry.place->step) return std::nullopt;
   entry.place = place;
   if (entry.wait_until > first->deadline) return entry.wait_until;
   return std::nullopt;

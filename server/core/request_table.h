@@ -64,6 +64,7 @@ class RequestTable {
   struct Place {
     Pool* pool = nullptr;
     WaiterId waiter;
+    int step = 0;  // of the pools that are asked in turn, the first is 0
   };
 
   // What an attempt finds.
@@ -77,7 +78,7 @@ class RequestTable {
   // Fails with: INVALID_ARGUMENT REQUEST_ID_REUSED.
   absl::StatusOr<Joined> Join(const AcquireRequest& request, Duration unclaimed_timeout,
                               const AttemptRef& attempt);
-  // The first attempt has its place. Returns until when it must last, if others made that later.
+  // The first attempt has its place; one of an earlier step than it has already counts for nothing. Returns until when it must last, if others made that later.
   std::optional<Time> Queued(const AttemptRef& first, Place place);
 
   // The outcome, once for each first attempt: the attempts to be answered with it.

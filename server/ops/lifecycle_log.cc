@@ -23,7 +23,10 @@ constexpr EventType kAll[] = {
     EventType::kLeaseRenewed,        EventType::kLeaseReleased,
     EventType::kLeaseEnded,          EventType::kWaiterQueued,
     EventType::kWaiterLeft,          EventType::kPoolSaturated,
-    EventType::kPoolReset,           EventType::kDrainStarted,
+    EventType::kPoolReset,           EventType::kPoolPaused,
+    EventType::kPoolResumed,         EventType::kPoolUpdated,
+    EventType::kBreakerChanged,      EventType::kLeaseLeakSuspected,
+    EventType::kDrainStarted,
 };
 
 struct Described {
@@ -67,10 +70,32 @@ Described Describe(EventType type) {
       return {"pool_saturated", LogLevel::kInfo};
     case EventType::kPoolReset:
       return {"pool_reset", LogLevel::kInfo};
+    case EventType::kPoolPaused:
+      return {"pool_paused", LogLevel::kWarning};
+    case EventType::kPoolResumed:
+      return {"pool_resumed", LogLevel::kInfo};
+    case EventType::kPoolUpdated:
+      return {"pool_updated", LogLevel::kInfo};
+    case EventType::kBreakerChanged:
+      return {"breaker_changed", LogLevel::kWarning};
+    case EventType::kLeaseLeakSuspected:
+      return {"lease_leak_suspected", LogLevel::kWarning};
     case EventType::kDrainStarted:
       return {"drain_started", LogLevel::kInfo};
   }
   PGLESSOR_CHECK(false, "every type of event is described");
+}
+
+const char* BreakerSentence(core::BreakerState breaker) {
+  switch (breaker) {
+    case core::BreakerState::kClosed:
+      return "The database can be reached again: connections are opened as needed";
+    case core::BreakerState::kOpen:
+      return "The database is out of reach: one opening is tried now and then";
+    case core::BreakerState::kHalfOpen:
+      return "The database is tried with one opening";
+  }
+  PGLESSOR_CHECK(false, "every state of a breaker has its sentence");
 }
 
 std::string Sentence(const Event& event, const std::string& lease) {
@@ -114,6 +139,17 @@ std::string Sentence(const Event& event, const std::string& lease) {
                           "), waiting for available connection...");
     case EventType::kPoolReset:
       return absl::StrCat("Pool reset: its generation is now ", event.generation);
+    case EventType::kPoolPaused:
+      return "Pool paused: nothing is granted until it is resumed";
+    case EventType::kPoolResumed:
+      return "Pool resumed";
+    case EventType::kPoolUpdated:
+      return "Pool settings changed";
+    case EventType::kBreakerChanged:
+      return BreakerSentence(event.breaker.value_or(core::BreakerState::kClosed));
+    case EventType::kLeaseLeakSuspected:
+      return absl::StrCat("Lease ", lease,
+                          " is held for longer than leak_warning: has its holder forgotten it?");
     case EventType::kDrainStarted:
       return "Draining: no new leases";
   }
@@ -137,8 +173,8 @@ void LifecycleLog::OnEvent(const Event& event) {
   const auto [name, level] = Describe(event.type);
   const std::string lease = event.lease ? core::FormatLeaseId({replica_, *event.lease}) : "";
   std::vector<std::pair<std::string, std::string>> fields = {{"event", name}};
-  const auto add = [&](const char* key, std::string value) {
-    if (!value.empty()) fields.emplace_back(key, std::move(value));
+  const auto add = [&](std::string key, std::string value) {
+    if (!value.empty()) fields.emplace_back(std::move(key), std::move(value));
   };
   add("pool", event.pool);
   add("connection", event.connection_id);
@@ -150,6 +186,7 @@ void LifecycleLog::OnEvent(const Event& event) {
   if (event.generation != 0) add("generation", absl::StrCat(event.generation));
   if (event.end_reason) add("end_reason", core::EndReasonCode(*event.end_reason));
   add("reason", event.reason);
+  for (const auto& [key, value] : event.tags) add(absl::StrCat("tag.", key), value);
   if (event.age) add("age_ms", Milliseconds(*event.age));
   if (event.held) add("held_ms", Milliseconds(*event.held));
   if (event.waited) add("waited_ms", Milliseconds(*event.waited));

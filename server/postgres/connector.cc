@@ -15,17 +15,25 @@ void Connector::SetDsn(std::string dsn) {
   loop_.Post([this, dsn = std::move(dsn)]() mutable { address_.dsn = std::move(dsn); });
 }
 
+void Connector::SetRolePasswords(RolePasswords passwords) {
+  loop_.Post([this, passwords = std::move(passwords)]() mutable { role_passwords_ = std::move(passwords); });
+}
+
 void Connector::SetValidation(Validation validation) {
   loop_.Post([this, validation = std::move(validation)]() mutable { validation_ = std::move(validation); });
 }
 
-void Connector::Open(core::Duration timeout, Opened opened, core::Connection::Callback lost) {
-  loop_.Post([this, timeout, opened = std::move(opened), lost = std::move(lost)]() mutable {
+void Connector::Open(const OpenRequest& request, Opened opened, core::Connection::Callback lost) {
+  loop_.Post([this, request, opened = std::move(opened), lost = std::move(lost)]() mutable {
     if (target_ != nullptr && !target_->Check().ok()) {
       opened(target_->Check());
       return;
     }
-    OpenBackend(loop_, address_, timeout,
+    Address address = address_;
+    address.role = request.role;
+    const auto password = role_passwords_.find(request.role);
+    if (password != role_passwords_.end()) address.password = password->second;
+    OpenBackend(loop_, address, request.timeout,
                 [this, opened = std::move(opened),
                  lost = std::move(lost)](absl::StatusOr<std::unique_ptr<Backend>> backend) mutable {
                   if (!backend.ok()) {

@@ -37,10 +37,13 @@ class Opening : public Backend::Listener, public std::enable_shared_from_this<Op
                        std::chrono::duration_cast<std::chrono::milliseconds>(timeout).count(), " ms")));
     });
     // The DSN first: what stands behind it overrides it.
-    const std::array<const char*, 6> keys = {"dbname",     "application_name", "client_encoding",
-                                             "keepalives", "tcp_user_timeout", nullptr};
-    const std::array<const char*, 6> values = {
-        address.dsn.c_str(), address.application_name.c_str(), "UTF8", "1", "15000", nullptr};
+    const std::array<const char*, 8> keys = {
+        "dbname", "application_name", "client_encoding", "keepalives", "tcp_user_timeout", "user", "password",
+        nullptr};
+    // libpq takes an empty value for none.
+    const std::array<const char*, 8> values = {
+        address.dsn.c_str(),  address.application_name.c_str(), "UTF8", "1", "15000",
+        address.role.c_str(), address.password.c_str(),         nullptr};
     raw_.reset(PQconnectStartParams(keys.data(), values.data(), /*expand_dbname=*/1));
     if (raw_ == nullptr) {
       FinishLater(absl::ResourceExhaustedError("no memory for a connection"));

@@ -18,6 +18,9 @@ namespace pglessor::postgres {
 struct Address {
   std::string dsn;               // a URI or key=value pairs, as libpq takes them
   std::string application_name;  // what pg_stat_activity shows
+  // Logs in as this role instead of the DSN's. Empty = as the DSN says.
+  std::string role = {};
+  std::string password = {};
 };
 
 // What is wrong with a DSN, without trying it. Never quotes it: it may hold a password.

@@ -125,6 +125,27 @@ v1::Latency LatencyOf(const core::DurationSummary& summary) {
   return proto;
 }
 
+v1::BreakerState EnumOf(core::BreakerState breaker) {
+  switch (breaker) {
+    case core::BreakerState::kClosed:
+      return v1::BREAKER_STATE_CLOSED;
+    case core::BreakerState::kOpen:
+      return v1::BREAKER_STATE_OPEN;
+    case core::BreakerState::kHalfOpen:
+      return v1::BREAKER_STATE_HALF_OPEN;
+  }
+  return v1::BREAKER_STATE_UNSPECIFIED;
+}
+
+void SetTenant(const core::PoolSnapshot::TenantRow& from, v1::TenantStats& to) {
+  to.set_tenant(from.name);
+  to.set_in_use(from.in_use);
+  to.set_waiting(from.waiting);
+  to.set_max_leases(from.max_leases);
+  to.set_granted(from.granted);
+  to.set_rejected(from.rejected);
+}
+
 void SetCounters(const core::PoolCounters& from, v1::Counters& to) {
   const auto ended = [&](core::EndReason reason) { return from.ended[static_cast<size_t>(reason)]; };
   to.set_acquires_requested(from.acquires_requested);
@@ -248,6 +269,7 @@ absl::StatusOr<core::AcquireRequest> FromProto(const v1::AcquireRequest& request
     return FieldInvalid("request_id", "expected a UUID, such as 7f1c0e52-9f0a-4b1e-8b53-2f4a4c1de001");
   }
   // A UUID is the same in either case.
+  acquire.allow_fallback = request.allow_fallback();
   acquire.request_id = absl::AsciiStrToLower(request.request_id());
   return acquire;
 }
@@ -360,6 +382,7 @@ v1::Lease ToProto(const core::LeaseView& lease, const core::Lessor& lessor) {
   v1::Lease proto;
   proto.set_lease_id(core::FormatLeaseId(lessor.IdOf(grant.counter)));
   proto.set_pool(grant.pool);
+  proto.set_fallback_for(grant.fallback_for);
   proto.set_tenant(grant.terms.tenant);
   proto.set_holder(grant.terms.holder);
   proto.set_state(EnumOf(lease.state));
@@ -393,12 +416,14 @@ v1::PoolStats ToProto(const core::PoolView& pool, const core::Lessor& lessor, bo
   proto.set_min_connections(pool.options.min_connections);
   proto.set_max_connections(pool.options.max_connections);
   *proto.mutable_uptime() = ToProto(pool.uptime);
-  proto.set_breaker(v1::BREAKER_STATE_CLOSED);  // there is none yet that could open
+  proto.set_breaker(EnumOf(snapshot.breaker));
+  proto.set_paused(snapshot.paused);
   SetCounters(snapshot.counters, *proto.mutable_counters());
   proto.set_generation(snapshot.generation);
   *proto.mutable_wait() = LatencyOf(snapshot.wait);
   *proto.mutable_hold() = LatencyOf(snapshot.hold);
   *proto.mutable_oldest_wait() = ToProto(snapshot.oldest_wait);
+  for (const core::PoolSnapshot::TenantRow& row : snapshot.tenants) SetTenant(row, *proto.add_tenants());
   if (omit_connections) return proto;
   for (const core::PoolView::Row& row : pool.connections) {
     SetConnection(pool, row, lessor, *proto.add_connections());

@@ -38,7 +38,7 @@ class LeaseTableTest : public testing::Test {
     core::Granted granted;
     granted.slot.slot = {static_cast<uint32_t>(counter), {counter + 100}};
     granted.connection = connection_;
-    return table_.Insert(std::move(grant), nullptr, std::move(granted), max_lifetime);
+    return table_.Insert(std::move(grant), nullptr, std::move(granted), {.max_lifetime = max_lifetime});
   }
 
   // What each OnFenced was told, in order.
@@ -80,7 +80,7 @@ TEST_F(LeaseTableTest, KnowsNoLeaseThatIsNotThere) {
   EXPECT_THAT(end, StatusIs(absl::StatusCode::kNotFound));
   EXPECT_THAT(end, HasReason("LEASE_NOT_FOUND"));
   EXPECT_FALSE(called);
-  table_.ReturnPermit({1}, {1});  // of a lease forgotten meanwhile
+  table_.ReturnPermit({1}, {1}, TransactionState::kNone);  // of a lease forgotten meanwhile
 }
 
 TEST_F(LeaseTableTest, GivesThePermitWithTheConnection) {
@@ -89,7 +89,7 @@ TEST_F(LeaseTableTest, GivesThePermitWithTheConnection) {
   ASSERT_THAT(permit, IsOk());
   EXPECT_EQ(permit->connection, connection_);
   EXPECT_THAT(table_.TakePermit({1}), HasReason("LEASE_BUSY"));
-  table_.ReturnPermit({1}, permit->statement);
+  table_.ReturnPermit({1}, permit->statement, TransactionState::kNone);
   EXPECT_THAT(table_.TakePermit({1}), IsOk());
 }
 

@@ -29,7 +29,7 @@ Lease NewLease() {
   grant.counter = {1};
   grant.terms.ttl = kTtl;
   grant.acquired = kStart;
-  return Lease(grant);
+  return Lease(grant, {.max_lifetime = Duration::max()});
 }
 
 constexpr EndReason kAllReasons[] = {EndReason::kReleased,  EndReason::kExpired,        EndReason::kRevoked,
@@ -167,7 +167,7 @@ TEST(Lease, HasOnePermit) {
   const auto second = lease.TakePermit(kStart);
   EXPECT_THAT(second, StatusIs(absl::StatusCode::kAborted));
   EXPECT_THAT(second, HasReason("LEASE_BUSY"));
-  lease.ReturnPermit(*first);
+  lease.ReturnPermit(kStart, *first, TransactionState::kNone);
   const auto third = lease.TakePermit(kStart);
   ASSERT_THAT(third, IsOk());
   EXPECT_GT(*third, *first);
@@ -176,11 +176,11 @@ TEST(Lease, HasOnePermit) {
 TEST(Lease, TakesThePermitBackOnlyFromItsOwnStatement) {
   Lease lease = NewLease();
   const StatementId first = *lease.TakePermit(kStart);
-  lease.ReturnPermit(first);
+  lease.ReturnPermit(kStart, first, TransactionState::kNone);
   const StatementId second = *lease.TakePermit(kStart);
-  lease.ReturnPermit(first);  // late, and twice
+  lease.ReturnPermit(kStart, first, TransactionState::kNone);  // late, and twice
   EXPECT_THAT(lease.TakePermit(kStart), HasReason("LEASE_BUSY"));
-  lease.ReturnPermit({second.value + 1});
+  lease.ReturnPermit(kStart, {second.value + 1}, TransactionState::kNone);
   EXPECT_THAT(lease.TakePermit(kStart), HasReason("LEASE_BUSY"));
 }
 
@@ -188,13 +188,13 @@ TEST(Lease, GivesNoPermitOnceItHasEnded) {
   Lease lease = NewLease();
   const StatementId statement = *lease.TakePermit(kStart);
   lease.End(kStart, EndReason::kReleased);
-  lease.ReturnPermit(statement);
+  lease.ReturnPermit(kStart, statement, TransactionState::kNone);
   EXPECT_THAT(lease.TakePermit(kStart), HasReason("LEASE_RELEASED"));
 }
 
 TEST(Lease, RemembersThatAStatementHasRun) {
   Lease lease = NewLease();
-  lease.ReturnPermit(*lease.TakePermit(kStart));
+  lease.ReturnPermit(kStart, *lease.TakePermit(kStart), TransactionState::kNone);
   EXPECT_TRUE(lease.has_run_a_statement());
 }
 

@@ -200,7 +200,7 @@ TEST_F(LessorExecuteTest, PassesColumnsAndRowsOn) {
     void Close(CloseCallbacks) override {}
   };
   struct OneConnector : Connector {
-    void Open(Duration, Opened opened, core::Connection::Callback) override {
+    void Open(const OpenRequest&, Opened opened, core::Connection::Callback) override {
       opened(std::shared_ptr<core::Connection>(std::make_shared<Rows>()));
     }
   } connector;

@@ -2,11 +2,13 @@
 // After every operation the invariants of pool_state.h are checked.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <deque>
 #include <map>
 #include <optional>
 #include <set>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -27,11 +29,14 @@ class PoolStateDriver {
   explicit PoolStateDriver(const PoolOptions& options) : state_(options), options_(options) {}
 
   // --- the operations, each with what follows ---
-  WaiterId Acquire(Duration wait = std::chrono::seconds(30)) {
+  WaiterId Acquire(Duration wait = std::chrono::seconds(30)) { return AcquireAs("default", wait); }
+  WaiterId AcquireAs(const std::string& tenant, Duration wait = std::chrono::seconds(30),
+                     Priority priority = Priority::kNormal) {
     WaiterId id;
     newcomer_alone_ = waiting_.empty();
     Do([&](Actions& actions) {
-      id = state_.Acquire(now, wait, nullptr, actions);
+      id = state_.Acquire(now, {.tenant = tenant, .priority = priority, .wait = wait, .done = nullptr},
+                          actions);
       waiting_.insert(id);
       newcomer_ = id;
     });
@@ -119,6 +124,17 @@ class PoolStateDriver {
     }
     Do([&](Actions& actions) { state_.AddFencingBlock(now, block, actions); });
   }
+  bool Pause() { return state_.Pause(); }
+  void Resume() {
+    Do([&](Actions& actions) { state_.Resume(now, actions); });
+  }
+  void Reconfigure(const PoolOptions& options) {
+    Do([&](Actions& actions) {
+      state_.Reconfigure(now, options, actions);
+      highest_max_ = std::max({options.max_connections, highest_max_, state_.total()});
+      options_ = options;
+    });
+  }
   void Tick() {
     Do([&](Actions& actions) { state_.Tick(now, actions); });
   }
@@ -173,6 +189,9 @@ class PoolStateDriver {
   std::vector<Refused> refusals;
   int blocks_asked = 0;
   std::map<RetireReason, int> retired;  // how many, by reason
+  std::map<ConnectionIndex, std::string> roles;
+  std::vector<BreakerState> breaker;
+  bool in_order = true;  // one tenant, one priority: who came first is served first
 
  private:
   template <typename Step>
@@ -193,8 +212,11 @@ class PoolStateDriver {
     for (Actions::Grant& grant : actions.grants) {
       const WaiterId id = grant.waiter.id;
       // Invariant 4.
-      EXPECT_TRUE(newcomer_alone_ || id != newcomer_) << "a newcomer was served before those that wait";
-      EXPECT_EQ(waiting_.empty() ? WaiterId{} : *waiting_.begin(), id) << "overtaken";
+      EXPECT_TRUE(!in_order || newcomer_alone_ || id != newcomer_) << "a newcomer was served before those that wait";
+      // Among tenants and priorities, wait_queue_test says who is first.
+      if (in_order) {
+        EXPECT_EQ(waiting_.empty() ? WaiterId{} : *waiting_.begin(), id) << "overtaken";
+      }
       waiting_.erase(id);
       // Invariant 5.
       EXPECT_GT(grant.slot.fencing_token, last_token_);
@@ -206,11 +228,12 @@ class PoolStateDriver {
       grants.emplace_back(id, grant.slot);
       EXPECT_TRUE(held_.emplace(grant.slot.slot.index, std::move(grant)).second) << "lent twice";
     }
-    for (const auto& [slot, generation, on_demand] : actions.opens) {
+    for (const auto& [slot, generation, role, on_demand] : actions.opens) {
       EXPECT_GT(slot.index, last_opened_) << "an index came again";
       last_opened_ = slot.index;
       slots.emplace(slot.index, slot);
       opening.push_back(slot);
+      roles[slot.index] = role;
     }
     for (const auto& [slot, reason] : actions.closes) {
       closing.push_back(slot);
@@ -228,6 +251,7 @@ class PoolStateDriver {
       }
     }
     if (actions.take_fencing_block) ++blocks_asked;
+    if (actions.breaker) breaker.push_back(*actions.breaker);
   }
 
   void Check() {
@@ -237,7 +261,7 @@ class PoolStateDriver {
     int32_t sum = 0;
     for (const int32_t in : s.slots_in) sum += in;
     EXPECT_EQ(s.total, sum);
-    EXPECT_LE(s.total, options_.max_connections);
+    EXPECT_LE(s.total, std::max(options_.max_connections, highest_max_));
     EXPECT_EQ(s.in(SlotState::kOpening), static_cast<int32_t>(opening.size()));
     EXPECT_EQ(s.in(SlotState::kInUse), static_cast<int32_t>(held_.size()));
     EXPECT_EQ(s.in(SlotState::kCleaning), static_cast<int32_t>(cleaning.size() + probing.size()));
@@ -247,7 +271,7 @@ class PoolStateDriver {
     EXPECT_LE(s.in(SlotState::kOpening), options_.max_concurrent_opens);
     // L4: nobody waits beside an idle connection that he may have; where it is to be probed first, one is
     // for each that waits.
-    if (!waiting_.empty() && s.in(SlotState::kAvailable) > 0) {
+    if (in_order && !s.paused && !waiting_.empty() && s.in(SlotState::kAvailable) > 0) {
       EXPECT_TRUE(tokens_left_ == 0U || probing.size() >= waiting_.size()) << "idle beside a waiter";
     }
     // Invariant 2.
@@ -255,6 +279,15 @@ class PoolStateDriver {
     EXPECT_EQ(c.timed_out + c.cancelled + c.rejected, static_cast<int64_t>(refusals.size()));
     EXPECT_EQ(s.waiting, static_cast<int32_t>(waiting_.size()));
     EXPECT_EQ(c.granted, static_cast<int64_t>(grants.size() - regretted_.size()));
+    int32_t tenants_in_use = 0;
+    int32_t tenants_waiting = 0;
+    for (const PoolSnapshot::TenantRow& row : s.tenants) {
+      tenants_in_use += row.in_use;
+      tenants_waiting += row.waiting;
+      EXPECT_TRUE(row.max_leases == 0 || row.in_use <= row.max_leases) << row.name;
+    }
+    EXPECT_EQ(tenants_in_use, s.in(SlotState::kInUse));
+    EXPECT_EQ(tenants_waiting, s.waiting);
     // Invariant 3.
     int64_t ended = 0;
     for (const int64_t count : c.ended) ended += count;
@@ -263,7 +296,8 @@ class PoolStateDriver {
   }
 
   PoolState state_;
-  const PoolOptions options_;
+  PoolOptions options_;
+  int32_t highest_max_ = 0;  // that an update may have left the total at
   std::set<WaiterId> waiting_;
   std::multiset<WaiterId> regretted_;
   std::map<ConnectionIndex, Actions::Grant> held_;

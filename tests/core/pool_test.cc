@@ -39,7 +39,7 @@ class PoolTest : public testing::Test {
 
   GrantAnswer Acquire(Duration wait = 30s) {
     GrantAnswer answer;
-    last_waiter_ = pool_->Acquire(wait, answer.Callback());
+    last_waiter_ = pool_->Acquire({.wait = wait, .done = answer.Callback()});
     return answer;
   }
 
@@ -226,12 +226,12 @@ TEST_F(PoolTest, KeepsTheSlotOfAStuckConnection) {
 TEST_F(PoolTest, CompletesWithNoLockHeld) {
   Start(1, 1);
   int granted = 0;
-  pool_->Acquire(30s, [&](const absl::StatusOr<Granted>& grant) {
-    ++granted;
-    EXPECT_EQ(pool_->View().snapshot.in(SlotState::kInUse), 1);
-    pool_->Return(grant->slot.slot, EndReason::kReleased);
-    pool_->Acquire(30s, [&](const absl::StatusOr<Granted>&) { ++granted; });
-  });
+  pool_->Acquire({.wait = 30s, .done = [&](const absl::StatusOr<Granted>& grant) {
+                    ++granted;
+                    EXPECT_EQ(pool_->View().snapshot.in(SlotState::kInUse), 1);
+                    pool_->Return(grant->slot.slot, EndReason::kReleased);
+                    pool_->Acquire({.wait = 30s, .done = [&](const absl::StatusOr<Granted>&) { ++granted; }});
+                  }});
   EXPECT_EQ(granted, 2);
 }
 

@@ -32,7 +32,7 @@ class ConnectorTest : public SessionTest {
   absl::Status OpenWith(const std::string& dsn, core::Duration timeout = kPatience) {
     Connector connector(edge_.loop(), edge_.control(), {dsn, "pglessor"});
     test::Answer<absl::StatusOr<std::shared_ptr<core::Connection>>> opened;
-    connector.Open(timeout, opened.Callback(), [] { ADD_FAILURE() << "lost before it was opened"; });
+    connector.Open({timeout, ""}, opened.Callback(), [] { ADD_FAILURE() << "lost before it was opened"; });
     EXPECT_TRUE(Eventually([&] { return opened.here(); }, 2 * kPatience));
     return opened->status();
   }
@@ -62,7 +62,7 @@ TEST_F(ConnectorTest, OverridesWhatADsnSaysOfEncodingAndName) {
 
 TEST_F(ConnectorTest, OpensManyAtOnce) {
   std::vector<test::Answer<absl::StatusOr<std::shared_ptr<core::Connection>>>> opened(10);
-  for (auto& answer : opened) edge_.connector().Open(kPatience, answer.Callback(), [] {});
+  for (auto& answer : opened) edge_.connector().Open({kPatience, ""}, answer.Callback(), [] {});
   for (auto& answer : opened) {
     ASSERT_TRUE(Eventually([&] { return answer.here(); }, 2 * kPatience));
     EXPECT_TRUE(answer->ok()) << answer->status();
@@ -99,7 +99,8 @@ class ValidatingConnectorTest : public ConnectorTest {
   absl::StatusOr<std::shared_ptr<core::Connection>> OpenValidated(const Validation& validation) {
     edge_.connector().SetValidation(validation);
     test::Answer<absl::StatusOr<std::shared_ptr<core::Connection>>> opened;
-    edge_.connector().Open(kPatience, opened.Callback(), [] { ADD_FAILURE() << "lost, and nobody has it"; });
+    edge_.connector().Open({kPatience, ""}, opened.Callback(),
+                           [] { ADD_FAILURE() << "lost, and nobody has it"; });
     EXPECT_TRUE(Eventually([&] { return opened.here(); }, 2 * kPatience));
     return *opened;
   }

@@ -84,7 +84,7 @@ PostgresEdge::~PostgresEdge() {
 
 LeasedSession::LeasedSession(PostgresEdge& edge) {
   test::Answer<absl::StatusOr<std::shared_ptr<core::Connection>>> opened;
-  edge.connector().Open(kPatience, opened.Callback(), [losses = losses_] { ++*losses; });
+  edge.connector().Open({kPatience, ""}, opened.Callback(), [losses = losses_] { ++*losses; });
   if (!Eventually([&] { return opened.here(); }, 2 * kPatience)) throw std::runtime_error("did not open");
   if (!opened->ok()) throw std::runtime_error(opened->status().ToString());
   connection_ = **opened;

@@ -7,12 +7,13 @@
 
 namespace pglessor::test {
 
-void FakeConnector::Open(core::Duration, Opened opened, core::Connection::Callback lost) {
+void FakeConnector::Open(const OpenRequest& request, Opened opened, core::Connection::Callback lost) {
   Opening opening{std::move(opened), std::move(lost)};
   absl::Status status;
   {
     const core::MutexLock lock(mutex_);
     ++opens_asked_;
+    roles_asked_.push_back(request.role);
     peak_ = std::max(peak_, ++backends_);
     if (holding_) {
       held_.push_back(std::move(opening));
@@ -67,6 +68,11 @@ void FakeConnector::FailOpen(const absl::Status& why) { Finish(TakeHeld(), why);
 void FakeConnector::FailOpens(absl::Status why) {
   const core::MutexLock lock(mutex_);
   failure_ = std::move(why);
+}
+
+std::vector<std::string> FakeConnector::roles_asked() const {
+  const core::MutexLock lock(mutex_);
+  return roles_asked_;
 }
 
 int FakeConnector::opens_asked() const {

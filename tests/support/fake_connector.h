@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <deque>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -21,7 +22,7 @@ class FakeConnector : public core::Connector {
  public:
   explicit FakeConnector(core::Executor& executor) : executor_(executor) {}
 
-  void Open(core::Duration timeout, Opened opened, core::Connection::Callback lost) override;
+  void Open(const OpenRequest& request, Opened opened, core::Connection::Callback lost) override;
 
   // From now on openings hang until the test ends each, oldest first.
   void HoldOpens();
@@ -31,6 +32,8 @@ class FakeConnector : public core::Connector {
   void FailOpens(absl::Status why);
 
   int opens_asked() const;
+  // The roles that they were to log in as, in order.
+  std::vector<std::string> roles_asked() const;
   // How many hang.
   int opening() const;
   // Backends that PostgreSQL counts, with those on their way; now, and at most ever.
@@ -56,6 +59,7 @@ class FakeConnector : public core::Connector {
   bool holding_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status failure_ ABSL_GUARDED_BY(mutex_);
   int opens_asked_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::vector<std::string> roles_asked_ ABSL_GUARDED_BY(mutex_);
   int backends_ ABSL_GUARDED_BY(mutex_) = 0;
   int peak_ ABSL_GUARDED_BY(mutex_) = 0;
   // Shared with the pool; kept so that a test can look at what has been closed.

@@ -1,0 +1,121 @@
+// What PoolState tells those that it does not serve.
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+
+#include "server/core/error.h"
+#include "server/core/pool_state.h"
+
+namespace pglessor::core {
+namespace {
+
+const char* NameOf(Priority priority) {
+  switch (priority) {
+    case Priority::kLow:
+      return "low";
+    case Priority::kNormal:
+      return "normal";
+    case Priority::kHigh:
+      return "high";
+  }
+  return "unknown";
+}
+
+}  // namespace
+
+absl::Status PoolState::Admission(Time now, const Waiter& waiter) {
+  if (draining_) {
+    return MakeError(absl::StatusCode::kUnavailable,
+                     "the service is draining and grants no more leases; acquire from another replica",
+                     {.reason = reason::kDraining});
+  }
+  if (absl::Status why = tenants_.Admit(now, waiter.tenant, waiter.priority); !why.ok()) return why;
+  const bool none_alive = in(SlotState::kAvailable) + in(SlotState::kInUse) + in(SlotState::kCleaning) == 0;
+  if (none_alive && breaker_.state(now) == BreakerState::kOpen) {
+    if (absl::IsFailedPrecondition(breaker_.failing())) return breaker_.failing();
+    return MakeError(
+        absl::StatusCode::kUnavailable,
+        absl::StrCat("the database has been out of reach for some time and is tried only now and "
+                     "then: ",
+                     breaker_.failing().message()),
+        {.reason = reason::kBreakerOpen,
+         .metadata = {{"pool", options_.name}},
+         .retry_after = breaker_.RetryAfter(now)});
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PoolState::NoPlace(Time now, const Waiter& waiter) const {
+  if (queue_.size() >= options_.max_waiters) {
+    return Exhausted(absl::StrCat("already ", queue_.size(),
+                                  " callers wait for this pool, which is its limit; retry later"),
+                     reason::kWaitQueueFull);
+  }
+  if (absl::Status why = Shed(now, waiter.priority); !why.ok()) return why;
+  if (!waiter.queues && NothingAtOnce(now, waiter)) return NothingIdle();
+  return absl::OkStatus();
+}
+
+absl::Status PoolState::Shed(Time now, Priority priority) const {
+  if (options_.degrade_after <= Duration::zero() || queue_.empty()) return absl::OkStatus();
+  if (now - queue_.oldest() < options_.degrade_after * static_cast<int>(priority)) return absl::OkStatus();
+  return Exhausted(absl::StrCat("callers have waited for this pool so long that those of ", NameOf(priority),
+                                " priority are not queued; retry later"),
+                   reason::kWaitQueueFull);
+}
+
+bool PoolState::NothingAtOnce(Time now, const Waiter& waiter) const {
+  const Role& role = roles_[tenants_[waiter.tenant].role];
+  if (paused_ || !MayHave(waiter.tenant)) return true;
+  // Those before it get what is idle first, once it is probed.
+  const auto soon = static_cast<int32_t>(role.available.size()) + role.probing;
+  if (soon > role.waiting && (role.probing > 0 || FindAvailable(waiter.tenant))) return false;
+  return !MayOpen(now) || role.waiting > role.coming();
+}
+
+absl::Status PoolState::WaitedInVain(Time since, bool queues) const {
+  const bool failing = !breaker_.failing().ok();
+  // No opening need have been tried: the slots of connections that died are taken until that is confirmed.
+  const bool none_alive = in(SlotState::kAvailable) + in(SlotState::kInUse) + in(SlotState::kCleaning) == 0;
+  const bool nothing_opened =
+      (failing && breaker_.last_failure() >= since) || (none_alive && breaker_.last_success() < since);
+  if (nothing_opened && !breaker_.pressed_back()) {
+    if (absl::IsFailedPrecondition(breaker_.failing())) return breaker_.failing();
+    return MakeError(absl::StatusCode::kUnavailable,
+                     absl::StrCat("no connection to the database could be opened meanwhile: ",
+                                  failing ? breaker_.failing().message()
+                                          : "none of the pool's is alive, or yet confirmed gone"),
+                     {.reason = reason::kDatabaseUnavailable, .retry_after = breaker_.Backoff()});
+  }
+  if (!queues) return NothingIdle();
+  return Exhausted(
+      paused_ ? "an operator has paused the pool: nothing was granted for the whole wait; retry later"
+              : "all of the pool's connections stayed in use for the whole wait; retry, wait "
+                "longer, or raise max_connections",
+      reason::kPoolExhausted);
+}
+
+absl::Status PoolState::NothingIdle() const {
+  return Exhausted(
+      "no connection is idle and none can be opened at once; wait_timeout 0 does not queue: "
+      "give it a wait_timeout, or retry",
+      reason::kNoIdleConnection);
+}
+
+absl::Status PoolState::DrainBegan() {
+  return MakeError(absl::StatusCode::kUnavailable,
+                   "the service began to drain while this acquire waited; acquire from another replica",
+                   {.reason = reason::kDraining});
+}
+
+absl::Status PoolState::Exhausted(absl::string_view message, const char* reason) const {
+  return MakeError(absl::StatusCode::kResourceExhausted, message,
+                   {.reason = reason,
+                    .metadata = {{"pool", options_.name},
+                                 {"in_use", absl::StrCat(in(SlotState::kInUse))},
+                                 {"max", absl::StrCat(options_.max_connections)},
+                                 {"waiting", absl::StrCat(queue_.size())}},
+                    .retry_after = std::chrono::milliseconds(100)});
+}
+
+}  // namespace pglessor::core
