@@ -17,7 +17,7 @@ FROM debian:trixie-slim
 # What `ldd pglessor` asks for; the names are Debian 13's.
 RUN apt-get update \
   && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends \
-    libgrpc++1.51t64 libpq5 libpqxx-7.10 \
+    libgrpc++1.51t64 libmicrohttpd12t64 libpq5 libpqxx-7.10 libprometheus-cpp-core1.0 \
   && rm -rf /var/lib/apt/lists/* \
   && groupadd --system --gid 7432 pglessor \
   && useradd --system --uid 7432 --gid 7432 --no-create-home --home-dir /nonexistent \
@@ -28,7 +28,7 @@ COPY LICENSE /usr/share/doc/pglessor/copyright
 USER 7432:7432
 # A library that is missing is found here, not where it is run.
 RUN ["pglessor", "--version"]
-EXPOSE 7432
+EXPOSE 7432 7434
 HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --retries=3 \
   CMD ["pglessor", "probe", "127.0.0.1:7432"]
 ENTRYPOINT ["pglessor"]

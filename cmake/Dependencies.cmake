@@ -23,6 +23,8 @@ find_package(gRPC CONFIG REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(PQ REQUIRED IMPORTED_TARGET libpq)       # PkgConfig::PQ
 pkg_check_modules(PQXX REQUIRED IMPORTED_TARGET libpqxx)   # PkgConfig::PQXX
+pkg_check_modules(MICROHTTPD REQUIRED IMPORTED_TARGET libmicrohttpd)       # PkgConfig::MICROHTTPD
+pkg_check_modules(PROMETHEUS REQUIRED IMPORTED_TARGET prometheus-cpp-core) # PkgConfig::PROMETHEUS
 
 find_package(CLI11 CONFIG REQUIRED)          # CLI11::CLI11
 find_package(nlohmann_json CONFIG REQUIRED)  # nlohmann_json::nlohmann_json

@@ -42,6 +42,7 @@ struct Flags {
   bool reflection = true, insecure = false, fault_injection = false, check = false, version = false;
   CLI::Option* embedded_flag = nullptr;
   CLI::Option* reflection_flag = nullptr;
+  CLI::Option* http_flag = nullptr;
 };
 
 void Declare(CLI::App& app, Flags& flags) {
@@ -58,8 +59,13 @@ void Declare(CLI::App& app, Flags& flags) {
       ->group("Addresses");
   app.add_option("--gateway-advertise", flags.gateway_advertise, "what gateway_address says")
       ->group("Addresses");
-  app.add_option("--http", flags.http, "metrics and status page; empty = off (not built yet: always off)")
-      ->group("Addresses");
+  flags.http_flag =
+      app.add_option(
+             "--http", flags.http,
+             "/metrics, /healthz and /readyz, HOST:PORT; port 0 picks one; empty = off [127.0.0.1:7434]")
+          ->expected(0, 1)  // so that --http= is taken for empty
+          ->type_name("ADDRESS")
+          ->group("Addresses");
   app.add_flag("--insecure", flags.insecure,
                "listen beyond this machine without TLS: every caller may do everything")
       ->group("Addresses");
@@ -197,19 +203,38 @@ class Check {
     Override(flags_.advertise, config_.advertise);
     Override(flags_.gateway, config_.gateway);
     Override(flags_.gateway_advertise, config_.gateway_advertise);
-    Override(flags_.http, config_.http);
+    Http();
     if (flags_.reflection_flag->count() > 0) config_.reflection = flags_.reflection;
     config_.fault_injection |= flags_.fault_injection;
   }
 
-  void TcpAddress(absl::string_view where, absl::string_view expected, const std::string& address) {
+  // It has neither TLS nor callers that are known.
+  void Http() {
+    const bool given = flags_.http_flag->count() > 0;
+    const std::string where = !given && file_.Says("http") ? file_.Where("http") : "--http";
+    if (given) config_.http = flags_.http;
+    if (config_.http.empty() || !IsTcpAddress(where, "HOST:PORT, or nothing for off", config_.http)) return;
+    if (config_.insecure || IsLoopback(config_.http)) return;
+    Fault(where, absl::StrCat(config_.http,
+                              " is reached from other machines, without TLS and by "
+                              "anybody: listen on 127.0.0.1, or say --insecure"));
+  }
+
+  bool IsTcpAddress(absl::string_view where, absl::string_view expected, const std::string& address) {
     int port = 0;
     const size_t colon = address.rfind(':');
     if (colon == std::string::npos || colon == 0 || address.find_first_of("/@") != std::string::npos ||
         address.find_first_not_of("0123456789", colon + 1) != std::string::npos ||
         !absl::SimpleAtoi(address.substr(colon + 1), &port) || port < 0 || port > 65535) {
       Fault(where, absl::StrCat("expected ", expected, ", got ", Quoted(address)));
-    } else if (!config_.insecure && config_.tls.cert.empty() && !IsLoopback(address)) {
+      return false;
+    }
+    return true;
+  }
+
+  void TcpAddress(absl::string_view where, absl::string_view expected, const std::string& address) {
+    if (!IsTcpAddress(where, expected, address)) return;
+    if (!config_.insecure && config_.tls.cert.empty() && !IsLoopback(address)) {
       Fault(where, absl::StrCat(address,
                                 " is reached from other machines, without TLS and by "
                                 "anybody: listen on 127.0.0.1, or say --insecure"));

@@ -39,7 +39,7 @@ struct Config {
   std::vector<std::string> listen;
   std::string advertise;  // empty = the first bound address
   std::string gateway, gateway_advertise;
-  std::string http;
+  std::string http = "127.0.0.1:7434";  // empty = off
   bool insecure = false;
   bool reflection = true;
   bool fault_injection = false;

@@ -22,7 +22,9 @@
 #include "server/executor/boot_clock.h"
 #include "server/executor/event_loop.h"
 #include "server/hmac_key.h"
+#include "server/ops/http_server.h"
 #include "server/ops/lifecycle_log.h"
+#include "server/ops/operator_pages.h"
 #include "server/pool_edges.h"
 #include "server/postgres/embedded_server.h"
 #include "server/reload.h"
@@ -184,6 +186,13 @@ int RunServer(const Config& config, const ReadConfig& reread, const ops::Log& lo
   core::Reaper reaper(lessor, clock, loop);
   Reload reload(config, reread, {lessor, edges, rpc}, log);
 
+  ops::OperatorPages pages(lessor, clock, kVersion);
+  ops::HttpServer http(pages.Pages());
+  if (const absl::Status listening = http.Listen(config.http); !listening.ok()) {
+    log.Error("no HTTP", {{"reason", listening.message()}});
+    return 1;
+  }
+
   edges.Start();
   lessor.Start();
   reaper.Start();
@@ -194,16 +203,20 @@ int RunServer(const Config& config, const ReadConfig& reread, const ops::Log& lo
   while (!signalled && !lessor.Warm()) signalled = signals.Came(kPollPeriod);
   if (!signalled) {
     rpc.SetServing(true);
-    std::printf("pglessor ready grpc=%s gateway=off http=off\n", rpc.addresses().front().c_str());
+    pages.Enter(ops::Phase::kServing);
+    std::printf("pglessor ready grpc=%s gateway=off http=%s\n", rpc.addresses().front().c_str(),
+                http.address().empty() ? "off" : http.address().c_str());
     std::fflush(stdout);
     log.Info("ready", {{"grpc", rpc.addresses().front()}, {"pools", absl::StrCat(pools.size())}});
     while (signals.AwaitOne() == SIGHUP) reload.Run();
   }
 
   rpc.SetServing(false);
+  pages.Enter(ops::Phase::kDraining);
   const bool drained = Drain(lessor, clock, signals, reload.config(), log);
   if (!drained) log.Warning("a second signal: ending at once");
   rpc.Stop(drained ? kLastAnswersTimeout : milliseconds(0));
+  http.Stop();
   loop_thread.reset();
   log.Info("ended");
   return drained ? 0 : 1;

@@ -33,12 +33,16 @@ void RecentDurations::Record(Time now, Duration duration) {
   if (slice.number != number) slice = {.number = number, .max = {}, .counts = {}};
   ++slice.counts[static_cast<size_t>(BucketOf(duration))];
   slice.max = std::max(slice.max, duration);
+  ++ever_count_;
+  ever_seconds_ += std::chrono::duration<double>(std::max(duration, Duration::zero())).count();
 }
 
 DurationSummary RecentDurations::Summary(Time now) const {
   const int64_t newest = now.time_since_epoch() / kSlice;
   std::array<int64_t, kBuckets> counts{};
   DurationSummary summary;
+  summary.ever_count = ever_count_;
+  summary.ever_seconds = ever_seconds_;
   for (const Slice& slice : slices_) {
     if (slice.number < 0 || slice.number <= newest - kSlices) continue;
     for (size_t i = 0; i < counts.size(); ++i) {

@@ -1,4 +1,5 @@
-// How long something took over the last minute: count, percentiles, maximum. Plain state.
+// How long something took over the last minute: count, percentiles, maximum; and, since the start, count
+// and sum. Plain state.
 //
 // A histogram of geometric buckets, eight to a doubling, so that a percentile is at most one eighth too
 // high; kept in slices of ten seconds, of which the oldest is dropped.
@@ -17,6 +18,9 @@ struct DurationSummary {
   Duration p90{};
   Duration p99{};
   Duration max{};
+  // Since the start.
+  int64_t ever_count = 0;
+  double ever_seconds = 0;  // a sum that no Duration could overflow
 };
 
 class RecentDurations {
@@ -41,6 +45,8 @@ class RecentDurations {
   static Duration UpperBound(int bucket);
 
   std::array<Slice, kSlices> slices_;
+  int64_t ever_count_ = 0;
+  double ever_seconds_ = 0;
 };
 
 }  // namespace pglessor::core

@@ -49,5 +49,16 @@ TEST(RecentDurations, ForgetsAfterAMinute) {
   EXPECT_EQ(durations.Summary(kNow + 60s).max, 2s);
 }
 
+TEST(RecentDurations, RemembersCountAndSumForEver) {
+  RecentDurations durations;
+  durations.Record(kNow, 1500ms);
+  durations.Record(kNow, -5s);  // a clock that went back adds nothing
+  durations.Record(kNow + 1h, 2s);
+  const DurationSummary summary = durations.Summary(kNow + 2h);
+  EXPECT_EQ(summary.count, 0);
+  EXPECT_EQ(summary.ever_count, 3);
+  EXPECT_DOUBLE_EQ(summary.ever_seconds, 3.5);
+}
+
 }  // namespace
 }  // namespace pglessor::core

@@ -77,6 +77,19 @@ TEST_F(ConfigTest, ListensWhereItIsTold) {
               ElementsAre("0.0.0.0:7432"));
 }
 
+TEST_F(ConfigTest, ServesHttpWhereItIsTold) {
+  EXPECT_EQ(MustParse({"--embedded"}).http, "127.0.0.1:7434");
+  EXPECT_EQ(MustParse({"--embedded", "--http", "127.0.0.1:0"}).http, "127.0.0.1:0");
+  EXPECT_EQ(MustParse({"--embedded", "--http=[::1]:80", "--listen=127.0.0.1:0"}).http, "[::1]:80");
+  EXPECT_EQ(MustParse({"--embedded", "--insecure", "--http=0.0.0.0:7434"}).http, "0.0.0.0:7434");
+}
+
+TEST_F(ConfigTest, TakesAnEmptyHttpForOff) {
+  EXPECT_EQ(MustParse({"--embedded", "--http="}).http, "");
+  EXPECT_EQ(MustParse({"--embedded", "--http=", "--max-connections", "21"}).http, "");
+  EXPECT_EQ(MustParse({"--embedded", "--http", ""}).http, "");
+}
+
 TEST_F(ConfigTest, TakesListenAndDsnsFromTheEnvironment) {
   SetEnvironment("PGLESSOR_LISTEN", "127.0.0.1:9");
   SetEnvironment("PGLESSOR_DSN", "host=env");
@@ -140,13 +153,19 @@ TEST_F(ConfigWithFileTest, TheRestMayBeTheFiles) {
   EXPECT_EQ(config.advertise, "file:1");
 }
 
+TEST_F(ConfigWithFileTest, MaySayWhereHttpIsAndAFlagMayTurnItOff) {
+  const std::string file = Write("http = '127.0.0.1:7'\n");
+  EXPECT_EQ(MustParse({"--embedded", "--config", file}).http, "127.0.0.1:7");
+  EXPECT_EQ(MustParse({"--embedded", "--config", file, "--http="}).http, "");
+}
+
 TEST_F(ConfigWithFileTest, AFlagOverridesIt) {
   const Config config = MustParse(
       {"--embedded",
        "--config",
        Write("listen = ['127.0.0.1:5']\ndrain_timeout = '5s'\nlog_level = 'error'\nlog_format = 'text'\n"
              "reflection = false\nadvertise = 'file:1'\ngateway = 'file:2'\ngateway_advertise = 'file:3'\n"
-             "http = 'file:4'\n"),
+             "http = '127.0.0.1:7'\n"),
        "--listen",
        "127.0.0.1:6",
        "--drain-timeout",
@@ -163,7 +182,7 @@ TEST_F(ConfigWithFileTest, AFlagOverridesIt) {
        "--gateway-advertise",
        "flag:3",
        "--http",
-       "flag:4"});
+       "127.0.0.1:8"});
   EXPECT_THAT(config.listen, ElementsAre("127.0.0.1:6"));
   EXPECT_EQ(config.drain_timeout, 6s);
   EXPECT_EQ(config.log_level, ops::LogLevel::kInfo);
@@ -172,7 +191,7 @@ TEST_F(ConfigWithFileTest, AFlagOverridesIt) {
   EXPECT_EQ(config.advertise, "flag:1");
   EXPECT_EQ(config.gateway, "flag:2");
   EXPECT_EQ(config.gateway_advertise, "flag:3");
-  EXPECT_EQ(config.http, "flag:4");
+  EXPECT_EQ(config.http, "127.0.0.1:8");
 }
 
 TEST_F(ConfigTest, ChecksAConfigWithoutStarting) {

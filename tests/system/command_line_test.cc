@@ -90,6 +90,8 @@ TEST_F(CommandLineTest, WhatIsRefused) {
       {{"--embedded", "--listen=nonsense"}, "HOST:PORT"},
       {{"--embedded", "--listen=127.0.0.1:70000"}, "HOST:PORT"},
       {{"--embedded", "--listen=unix:"}, "unix:"},
+      {{"--embedded", "--http=0.0.0.0:0"}, "--insecure"},
+      {{"--embedded", "--http=nonsense"}, "HOST:PORT"},
       {{"--embedded", "--max-connections=0"}, "--max-connections"},
       {{"--embedded", "--max-connections=many"}, "many"},
       {{"--embedded", "--min-connections=-1"}, "--min-connections"},
@@ -196,7 +198,7 @@ TEST_F(CommandLineTest, SeveralAddressesServe) {
 TEST_F(CommandLineTest, AnAddressInUseIsNamed) {
   Serve(1, 1);
   const FinishedRun second =
-      RunPglessor({Dsn(), ControlDsn(), absl::StrCat("--listen=", server().address())});
+      RunPglessor({Dsn(), ControlDsn(), absl::StrCat("--listen=", server().address()), "--http="});
   EXPECT_EQ(second.exit, 1);
   EXPECT_EQ(second.output, "");
   EXPECT_THAT(second.log, HasSubstr(server().address()));

@@ -8,6 +8,17 @@
 #include "gtest/gtest.h"
 
 namespace pglessor::system {
+namespace {
+
+// What stands behind `name` in the ready line, up to the next space.
+std::string Named(const std::string& line, const std::string& name) {
+  const size_t found = line.find(name);
+  if (found == std::string::npos) return "";
+  const size_t begin = found + name.size();
+  return line.substr(begin, line.find(' ', begin) - begin);
+}
+
+}  // namespace
 
 FinishedRun RunPglessor(const Flags& flags, const Environment& environment) {
   Process process({PGLESSOR_BINARY, flags, environment});
@@ -16,22 +27,22 @@ FinishedRun RunPglessor(const Flags& flags, const Environment& environment) {
 }
 
 std::unique_ptr<ServerProcess> ServerProcess::Start(Flags flags, const Environment& environment) {
-  const bool listens =
-      std::any_of(flags.begin(), flags.end(),
-                  [](const std::string& flag) { return absl::StartsWith(flag, "--listen"); }) ||
-      std::any_of(environment.begin(), environment.end(),
-                  [](const auto& variable) { return variable.first == "PGLESSOR_LISTEN"; });
+  const auto given = [&](const char* name) {
+    return std::any_of(flags.begin(), flags.end(),
+                       [&](const std::string& flag) { return absl::StartsWith(flag, name); });
+  };
+  const bool listens = given("--listen") ||
+                       std::any_of(environment.begin(), environment.end(),
+                                   [](const auto& variable) { return variable.first == "PGLESSOR_LISTEN"; });
   if (!listens) flags.emplace_back("--listen=127.0.0.1:0");
+  if (!given("--http")) flags.emplace_back("--http=");
   std::unique_ptr<ServerProcess> server(
       new ServerProcess(Process::Command{PGLESSOR_BINARY, flags, environment}));
   server->ready_line_ = server->process_.FirstLine().value_or("");
-  constexpr char kBeforeAddress[] = "pglessor ready grpc=";
-  const std::string& line = server->ready_line_;
-  if (absl::StartsWith(line, kBeforeAddress)) {
-    const size_t begin = sizeof kBeforeAddress - 1;
-    server->address_ = line.substr(begin, line.find(' ', begin) - begin);
-  }
-  EXPECT_NE(server->address_, "") << "its first line: \"" << line << "\"; its log:\n" << server->Log();
+  server->address_ = Named(server->ready_line_, "pglessor ready grpc=");
+  server->http_address_ = Named(server->ready_line_, " http=");
+  EXPECT_NE(server->address_, "") << "its first line: \"" << server->ready_line_ << "\"; its log:\n"
+                                  << server->Log();
   return server;
 }
 

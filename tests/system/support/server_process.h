@@ -26,13 +26,15 @@ FinishedRun RunPglessor(const Flags& flags, const Environment& environment = {})
 class ServerProcess {
  public:
   // Starts pglessor and waits for its ready line. --listen=127.0.0.1:0 unless `flags` or `environment` say
-  // where to listen.
+  // where to listen; no HTTP unless `flags` say where.
   static std::unique_ptr<ServerProcess> Start(Flags flags, const Environment& environment = {});
   // Shows the log if the test has failed.
   ~ServerProcess();
 
   // "127.0.0.1:PORT"; empty if it never became ready, which has then failed the test.
   const std::string& address() const { return address_; }
+  // "off", or as above.
+  const std::string& http_address() const { return http_address_; }
   const std::string& ready_line() const { return ready_line_; }
   std::string Log() const { return process_.Log(); }
   Process& process() { return process_; }
@@ -48,6 +50,7 @@ class ServerProcess {
   Process process_;
   std::string ready_line_;
   std::string address_;
+  std::string http_address_;
 };
 
 }  // namespace pglessor::system
