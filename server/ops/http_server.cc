@@ -125,11 +125,12 @@ absl::Status HttpServer::Listen(const std::string& address) {
   const absl::StatusOr<int> socket_fd = ListeningSocket(address);
   if (!socket_fd.ok()) return socket_fd.status();
   const std::string bound = BoundAddress(address, *socket_fd);
-  daemon_.reset(MHD_start_daemon(
-      MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC, 0, nullptr, nullptr, &OnRequest,
-      const_cast<HttpPages*>(&pages_), MHD_OPTION_LISTEN_SOCKET, *socket_fd, MHD_OPTION_CONNECTION_LIMIT,
-      kMaxConnections, MHD_OPTION_CONNECTION_MEMORY_LIMIT, kConnectionBytes, MHD_OPTION_CONNECTION_TIMEOUT,
-      kSilenceSeconds, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END));
+  daemon_.reset(MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_ITC, 0, nullptr, nullptr, &OnRequest,
+                                 const_cast<HttpPages*>(&pages_), MHD_OPTION_LISTEN_SOCKET, *socket_fd,
+                                 MHD_OPTION_CONNECTION_LIMIT, kMaxConnections,
+                                 MHD_OPTION_CONNECTION_MEMORY_LIMIT, kConnectionBytes,
+                                 MHD_OPTION_CONNECTION_TIMEOUT, kSilenceSeconds, MHD_OPTION_STRICT_FOR_CLIENT,
+                                 1, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END));
   if (daemon_ == nullptr) return CannotListen(address, ErrorText(errno));
   address_ = bound;
   return absl::OkStatus();
