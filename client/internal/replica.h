@@ -8,7 +8,9 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 
+#include "client/internal/access.h"
 #include "client/internal/mutex.h"
 #include "pglessor/v1/lease_service.grpc.pb.h"
 #include "pglessor/v1/sql_service.grpc.pb.h"
@@ -17,7 +19,7 @@ namespace pglessor::internal {
 
 // One server. Shared by all leases that it granted. Stubs may be called from any thread.
 struct Replica {
-  explicit Replica(const std::string& address);
+  Replica(const std::string& address, const Access& access);
 
   const std::shared_ptr<grpc::Channel> channel;
   const std::unique_ptr<v1::LeaseService::Stub> leases;
@@ -26,7 +28,9 @@ struct Replica {
 
 class Replicas {
  public:
-  explicit Replicas(const std::string& home) : home_address_(home), home_(std::make_shared<Replica>(home)) {}
+  // All of them are spoken to in the same way.
+  Replicas(const std::string& home, Access access)
+      : home_address_(home), access_(std::move(access)), home_(std::make_shared<Replica>(home, access_)) {}
 
   // The one that the client was created with, where leases are acquired.
   const std::shared_ptr<Replica>& home() const { return home_; }
@@ -35,6 +39,7 @@ class Replicas {
 
  private:
   const std::string home_address_;
+  const Access access_;
   const std::shared_ptr<Replica> home_;
 
   Mutex mutex_;

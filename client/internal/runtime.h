@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
+#include "client/internal/access.h"
 #include "client/internal/background.h"
 #include "client/internal/held_lease.h"
 #include "client/internal/replica.h"
@@ -17,8 +18,10 @@ namespace pglessor::internal {
 
 class Runtime {
  public:
-  Runtime(ClientOptions options, std::shared_ptr<Background> background)
-      : options_(std::move(options)), background_(std::move(background)), replicas_(options_.address) {}
+  Runtime(ClientOptions options, Access access, std::shared_ptr<Background> background)
+      : options_(std::move(options)),
+        background_(std::move(background)),
+        replicas_(options_.address, std::move(access)) {}
   // Ends the leases that live, and the thread.
   ~Runtime() { background_->Stop(); }
   Runtime(const Runtime&) = delete;

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "client/internal/access.h"
 #include "client/internal/background.h"
 #include "client/internal/runtime.h"
 
@@ -11,9 +12,12 @@ absl::StatusOr<Client> Client::Create(ClientOptions options) {
   if (options.address.empty()) {
     return absl::InvalidArgumentError("ClientOptions::address is empty; expected HOST:PORT or unix:PATH");
   }
+  absl::StatusOr<internal::Access> access = internal::AccessOf(options);
+  if (!access.ok()) return access.status();
   absl::StatusOr<std::shared_ptr<internal::Background>> background = internal::Background::Create();
   if (!background.ok()) return background.status();
-  return Client(std::make_unique<internal::Runtime>(std::move(options), *std::move(background)));
+  return Client(
+      std::make_unique<internal::Runtime>(std::move(options), *std::move(access), *std::move(background)));
 }
 
 Client::Client(std::unique_ptr<internal::Runtime> runtime) : runtime_(std::move(runtime)) {}

@@ -16,6 +16,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -29,9 +30,22 @@ namespace internal {
 class Runtime;
 }  // namespace internal
 
+// Paths of PEM files, read once, when the client is created.
+struct ClientTls {
+  std::string ca = {};    // who vouches for the servers; empty = whom this machine trusts
+  std::string cert = {};  // the client's own chain, by which servers may know it; empty = none
+  std::string key = {};   // of the certificate
+};
+
 struct ClientOptions {
-  // HOST:PORT or unix:PATH. Spoken to in plain text.
-  std::string address;
+  // HOST:PORT or unix:PATH.
+  std::string address = {};
+  // Unset: plain text, as it always is on unix sockets. The names that the servers advertise must be in their
+  // certificates.
+  std::optional<ClientTls> tls = {};
+  // By which servers know the caller. It goes with each call, also where there is no TLS to hide it: to the
+  // address above, and to those that its leases name.
+  std::string bearer_secret = {};
   // What an Acquire does not say itself.
   AcquireOptions acquire = {};
   // The longest that a call which does not wait for anything may take: Release, and a rollback by destructor.
@@ -41,7 +55,8 @@ struct ClientOptions {
 class Client {
  public:
   // Connects to nothing yet: a server that is not there shows in Acquire.
-  // Fails with: INVALID_ARGUMENT (no address), RESOURCE_EXHAUSTED (no thread to be had).
+  // Fails with: INVALID_ARGUMENT (no address, a file that cannot be read, a secret that is none),
+  // RESOURCE_EXHAUSTED (no thread to be had).
   static absl::StatusOr<Client> Create(ClientOptions options);
 
   Client(Client&&) noexcept;

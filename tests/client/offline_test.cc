@@ -1,5 +1,6 @@
 // A client whose server is not there.
 #include <chrono>
+#include <string>
 
 #include "gtest/gtest.h"
 
@@ -11,6 +12,23 @@ namespace {
 
 TEST(ClientOffline, NeedsAnAddress) {
   EXPECT_TRUE(absl::IsInvalidArgument(Client::Create({.address = ""}).status()));
+}
+
+TEST(ClientOffline, NeedsASecretThatACallCanCarry) {
+  for (const char* const secret : {"secret\n", "two words", "\x01", "schl\xc3\xbcssel"}) {
+    const absl::Status status =
+        Client::Create({.address = "unix:/nobody/is/here", .bearer_secret = secret}).status();
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+    EXPECT_EQ(status.message().find(secret), std::string::npos) << "it is a secret all the same";
+  }
+}
+
+TEST(ClientOffline, NeedsItsCertificatesToBeThere) {
+  for (const ClientTls& tls : {ClientTls{.ca = "/no/ca.pem"}, ClientTls{.cert = "/no/cert.pem"},
+                               ClientTls{.cert = "/no/cert.pem", .key = "/no/key.pem"}}) {
+    EXPECT_TRUE(
+        absl::IsInvalidArgument(Client::Create({.address = "unix:/nobody/is/here", .tls = tls}).status()));
+  }
 }
 
 TEST(ClientOffline, IsCreatedWithoutItsServer) {
