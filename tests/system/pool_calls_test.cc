@@ -189,6 +189,17 @@ TEST_F(PoolCallsTest, AReasonThatForgesALineOfTheLogDoesNot) {
   EXPECT_FALSE(absl::StrContains(server().Log(), "\nforged line"));
 }
 
+TEST_F(PoolCallsTest, AHolderThatForgesALineOfTheLogDoesNot) {
+  Serve(1, 1, {"--drain-timeout=0s", "--log-level=debug"});
+  v1::AcquireRequest request;
+  request.set_holder("billing\nforged line\x1b[2J");
+  EXPECT_THAT(client().Release(Acquire(request).token), IsOk());
+  EXPECT_TRUE(Eventually([&] { return absl::StrContains(server().Log(), "forged line"); }))
+      << "the holder is logged";
+  EXPECT_FALSE(absl::StrContains(server().Log(), "\nforged line"));
+  EXPECT_FALSE(absl::StrContains(server().Log(), "\x1b"));
+}
+
 TEST_F(PoolCallsTest, ExpireByTenantAndTags) {
   Serve(4, 5);
   const Held a = AcquireTagged("billing", "nightly");
