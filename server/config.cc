@@ -101,7 +101,7 @@ void Declare(CLI::App& app, Flags& flags) {
   app.add_option("--log-level", flags.log_level, "debug, info, warning or error [info]")->group("Running");
   app.add_option("--log-format", flags.log_format, "text, json, or auto: text on a terminal [auto]")
       ->group("Running");
-  app.add_flag("--enable-fault-injection", flags.fault_injection, "allow InjectFault (not built yet)")
+  app.add_flag("--enable-fault-injection", flags.fault_injection, "allow InjectFault, for tests")
       ->group("Running");
   app.add_flag("--check-config", flags.check, "say what is wrong with flags and file, and start nothing")
       ->group("Running");

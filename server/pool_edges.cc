@@ -28,10 +28,11 @@ PoolEdges::PoolEdges(executor::EventLoop& loop, const std::vector<PoolConfig>& p
   for (const PoolConfig& pool : pools) edges_.try_emplace(pool.options.name, loop, pool);
 }
 
-void PoolEdges::AddTo(core::Lessor& lessor) {
+void PoolEdges::AddTo(core::Lessor& lessor, core::FaultInjection* faults) {
   for (auto& [name, edge] : edges_) {
     Edge& tokens = edge.primary.empty() ? edge : edges_.at(edge.primary);
-    lessor.AddPool(edge.options, edge.connector, tokens.control);
+    core::Connector& connector = faults == nullptr ? edge.connector : faults->Wrap(name, edge.connector);
+    lessor.AddPool(edge.options, connector, tokens.control);
     edge.target.Start([&lessor, name = name] {
       lessor.Reset(name, /*force=*/false, "its database is not of the kind that it wants",
                    [](const auto&) {});

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "server/config.h"
+#include "server/core/fault_injection.h"
 #include "server/core/lessor.h"
 #include "server/executor/event_loop.h"
 #include "server/postgres/connector.h"
@@ -23,7 +24,8 @@ class PoolEdges {
 
   // Makes the pools there; it outlives whatever runs the loop. A pool whose database is no longer of the kind
   // that it wants is reset, gracefully.
-  void AddTo(core::Lessor& lessor);
+  // With `faults`, unless it is null, each pool has its own; it then outlives the lessor.
+  void AddTo(core::Lessor& lessor, core::FaultInjection* faults);
   void Start();
 
   // Where that pool is from now on: what is opened next is opened there, and the control connection anew.

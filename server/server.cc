@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
 #include <cstdio>
 #include <memory>
 #include <optional>
@@ -17,8 +18,11 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
+#include "server/core/event_history.h"
+#include "server/core/fault_injection.h"
 #include "server/core/lessor.h"
 #include "server/core/reaper.h"
+#include "server/drain.h"
 #include "server/executor/boot_clock.h"
 #include "server/executor/event_loop.h"
 #include "server/hmac_key.h"
@@ -53,6 +57,7 @@ class Signals {
     sigemptyset(&ends_);
     sigaddset(&ends_, SIGTERM);
     sigaddset(&ends_, SIGINT);
+    sigaddset(&ends_, SIGRTMIN);
     all_ = ends_;
     if (hangup == Hangup::kReloads) sigaddset(&all_, SIGHUP);
     pthread_sigmask(SIG_BLOCK, &all_, nullptr);
@@ -71,6 +76,9 @@ class Signals {
     sigwait(&all_, &which);
     return which;
   }
+  // As if one had come, for whoever waits for one. It has a number of its own, so that it is not taken for
+  // one that somebody sends, and none of those for it.
+  void Wake() const { kill(getpid(), SIGRTMIN); }
 
  private:
   sigset_t ends_;
@@ -107,26 +115,24 @@ std::string AdvertisedAddress(const std::string& advertise, const std::string& b
   return has_port ? advertise : absl::StrCat(advertise, bound.substr(bound.rfind(':')));
 }
 
-// No more grants; leases have until the timeout; then every connection is closed. False if a second signal
-// came.
-bool Drain(core::Lessor& lessor, const core::Clock& clock, const Signals& signals, const Config& config,
-           const ops::Log& log) {
-  const auto await = [&](milliseconds limit, auto done) {
-    for (milliseconds waited(0); waited < limit && !done(); waited += kPollPeriod) {
-      if (signals.Came(kPollPeriod)) return false;
+// After a drain has begun: leases have until its deadline, then every connection is closed. False if a signal
+// came that ends everything at once.
+bool FinishDrain(core::Lessor& lessor, const core::Clock& clock, const Signals& signals,
+                 const Drain::Begun& drain, const ops::Log& log) {
+  // Where a call began the drain, the first signal only says the same again.
+  int signals_left = drain.by_this_call ? 0 : 1;
+  const auto await = [&](core::Time deadline, auto done) {
+    while (clock.Now() < deadline && !done()) {
+      if (signals.Came(kPollPeriod) && signals_left-- == 0) return false;
     }
     return true;
   };
-  const auto timeout = std::chrono::duration_cast<milliseconds>(config.drain_timeout);
-  log.Info("draining: no new leases",
-           {{"leases", absl::StrCat(lessor.InUse())}, {"timeout_ms", absl::StrCat(timeout.count())}});
-  lessor.Drain(core::SaturatingAdd(clock.Now(), timeout));
-  if (!await(timeout, [&] { return lessor.InUse() == 0; })) return false;
+  if (!await(drain.deadline, [&] { return lessor.InUse() == 0; })) return false;
   if (const int32_t left = lessor.InUse(); left > 0) {
     log.Warning("the drain timeout is over: leases end", {{"leases", absl::StrCat(left)}});
   }
   lessor.CloseAll();
-  if (!await(kCloseTimeout, [&] { return lessor.Empty(); })) return false;
+  if (!await(clock.Now() + kCloseTimeout, [&] { return lessor.Empty(); })) return false;
   if (!lessor.Empty()) log.Warning("PostgreSQL has not confirmed the end of every connection");
   return true;
 }
@@ -178,11 +184,17 @@ int RunServer(const Config& config, const ReadConfig& reread, const ops::Log& lo
   ops::LifecycleLog lifecycle(log, replica);
   core::Events events;
   lifecycle.Subscribe(events);
+  core::EventHistory history(clock, events);
+  std::optional<core::FaultInjection> faults;
+  if (config.fault_injection) {
+    faults.emplace(clock, loop);
+    log.Warning("fault injection is enabled: whoever may call InjectFault can make connections fail");
+  }
   core::Lessor lessor({.replica = replica,
                        .server_address = AdvertisedAddress(config.advertise, rpc.addresses().front()),
                        .leases = {.ended_retention = config.ended_retention}},
                       clock, key, events);
-  edges.AddTo(lessor);
+  edges.AddTo(lessor, faults ? &*faults : nullptr);
   core::Reaper reaper(lessor, clock, loop);
   Reload reload(config, reread, {lessor, edges, rpc}, log);
 
@@ -197,7 +209,23 @@ int RunServer(const Config& config, const ReadConfig& reread, const ops::Log& lo
   lessor.Start();
   reaper.Start();
   std::optional<LoopThread> loop_thread(loop);
-  rpc.Serve(lessor, clock);
+  std::atomic<core::Duration> drain_timeout(config.drain_timeout);
+  Drain drain(clock, [&](core::Time deadline) {
+    rpc.SetServing(false);
+    log.Info("draining: no new leases",
+             {{"leases", absl::StrCat(lessor.InUse())},
+              {"timeout_ms", absl::StrCat((deadline - clock.Now()) / milliseconds(1))}});
+    lessor.Drain(deadline);
+  });
+  rpc.Serve({.lessor = lessor,
+             .clock = clock,
+             .history = history,
+             .drain = [&](std::optional<core::Duration> timeout) -> rpc::DrainBegun {
+               const Drain::Begun begun = drain.Begin(timeout.value_or(drain_timeout.load()));
+               if (begun.by_this_call) signals.Wake();
+               return {begun.deadline_wall, lessor.InUse()};
+             },
+             .faults = faults ? &*faults : nullptr});
 
   bool signalled = false;
   while (!signalled && !lessor.Warm()) signalled = signals.Came(kPollPeriod);
@@ -208,12 +236,16 @@ int RunServer(const Config& config, const ReadConfig& reread, const ops::Log& lo
                 http.address().empty() ? "off" : http.address().c_str());
     std::fflush(stdout);
     log.Info("ready", {{"grpc", rpc.addresses().front()}, {"pools", absl::StrCat(pools.size())}});
-    while (signals.AwaitOne() == SIGHUP) reload.Run();
+    while (signals.AwaitOne() == SIGHUP) {
+      reload.Run();
+      drain_timeout = reload.config().drain_timeout;
+    }
   }
 
-  rpc.SetServing(false);
+  const Drain::Begun begun = drain.Begin(drain_timeout.load());
+  rpc.SetServing(false);  // once more: a call may have begun it while we said the opposite
   pages.Enter(ops::Phase::kDraining);
-  const bool drained = Drain(lessor, clock, signals, reload.config(), log);
+  const bool drained = FinishDrain(lessor, clock, signals, begun, log);
   if (!drained) log.Warning("a second signal: ending at once");
   rpc.Stop(drained ? kLastAnswersTimeout : milliseconds(0));
   http.Stop();

@@ -70,6 +70,10 @@ class Connection {
   // `probed`.
   virtual void Probe(absl::AnyInvocable<void(CleanReport)> probed) = 0;
 
+  // Breaks it off in both directions, as a network does that fails: it is found to be lost. Its backend may
+  // live on for a while. For faults on purpose.
+  virtual void Cut() = 0;
+
   // Ends the backend, by force where it does not go by itself, and confirms that it has gone.
   virtual void Close(CloseCallbacks callbacks) = 0;
 };

@@ -47,6 +47,7 @@ inline constexpr char kCommitOutcomeUnknown[] = "COMMIT_OUTCOME_UNKNOWN";
 inline constexpr char kSqlError[] = "SQL_ERROR";
 inline constexpr char kUseGateway[] = "USE_GATEWAY";
 inline constexpr char kTooLarge[] = "TOO_LARGE";
+inline constexpr char kFaultInjectionOff[] = "FAULT_INJECTION_OFF";
 inline constexpr char kNotBuiltYet[] = "NOT_BUILT_YET";
 }  // namespace reason
 

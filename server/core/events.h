@@ -4,16 +4,17 @@
 // Emitting costs one test of a bit where nobody wants that type: callers ask Wants before they gather the
 // facts.
 //
-// Threads: AddSink before anything is emitted; everything else from any thread.
+// Threads: AddSink and AddSleeping before anything is emitted; everything else from any thread.
 // Order: what one connection or one lease goes through is told in that order.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
+#include <deque>
 #include <initializer_list>
 #include <map>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "server/core/breaker.h"
 #include "server/core/clock.h"
@@ -85,27 +86,46 @@ class Events {
   void AddSink(EventSink& sink, std::initializer_list<EventType> types) {
     uint32_t mask = 0;
     for (const EventType type : types) mask |= Bit(type);
-    sinks_.push_back({&sink, mask});
-    wanted_ |= mask;
+    Add(sink, mask);
+  }
+  // One that wants nothing, until WakeSink: from then on everything.
+  void AddSleeping(EventSink& sink) { Add(sink, 0); }
+  void WakeSink(const EventSink& sink) {
+    for (Subscription& subscription : sinks_) {
+      if (subscription.sink == &sink) subscription.mask.store(kEveryType, std::memory_order_relaxed);
+    }
+    wanted_.store(kEveryType, std::memory_order_relaxed);
   }
 
-  bool Wants(EventType type) const { return (wanted_ & Bit(type)) != 0; }
+  // Relaxed: whoever is told that a sink is awake is told so under a lock, or on the same thread.
+  bool Wants(EventType type) const { return (wanted_.load(std::memory_order_relaxed) & Bit(type)) != 0; }
   void Emit(const Event& event) const {
-    for (const auto& [sink, mask] : sinks_) {
-      if ((mask & Bit(event.type)) != 0) sink->OnEvent(event);
+    for (const Subscription& subscription : sinks_) {
+      if ((subscription.mask.load(std::memory_order_relaxed) & Bit(event.type)) != 0) {
+        subscription.sink->OnEvent(event);
+      }
     }
   }
 
  private:
   struct Subscription {
-    EventSink* sink = nullptr;
-    uint32_t mask = 0;
+    Subscription(EventSink& its_sink, uint32_t its_mask) : sink(&its_sink), mask(its_mask) {}
+
+    EventSink* const sink;
+    std::atomic<uint32_t> mask;
   };
+
+  static constexpr uint32_t kEveryType = UINT32_MAX;
 
   static constexpr uint32_t Bit(EventType type) { return uint32_t{1} << static_cast<uint8_t>(type); }
 
-  std::vector<Subscription> sinks_;
-  uint32_t wanted_ = 0;
+  void Add(EventSink& sink, uint32_t mask) {
+    sinks_.emplace_back(sink, mask);
+    wanted_.store(wanted_.load(std::memory_order_relaxed) | mask, std::memory_order_relaxed);
+  }
+
+  std::deque<Subscription> sinks_;  // which stay where they are
+  std::atomic<uint32_t> wanted_{0};
 };
 
 }  // namespace pglessor::core

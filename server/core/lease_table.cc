@@ -179,15 +179,19 @@ bool LeaseTable::ForgetOldest(EndedList& list, bool too_many, Time now,
 }
 
 std::vector<LeaseCounter> LeaseTable::Select(absl::FunctionRef<bool(const Lease&, Time)> wanted) const {
-  std::vector<LeaseCounter> selected;
+  return Page(std::nullopt, SIZE_MAX, [&](const Lease& lease) {
+    return lease.state() == LeaseState::kActive && wanted(lease, clock_.Now());
+  });
+}
+
+std::vector<LeaseCounter> LeaseTable::Page(std::optional<LeaseCounter> after, size_t limit,
+                                           absl::FunctionRef<bool(const Lease&)> wanted) const {
   const auto project = [&](LeaseCounter, const auto& record) {
-    const bool active = record->lease.state() == LeaseState::kActive;
-    return active && wanted(record->lease, clock_.Now()) ? std::optional<bool>(true) : std::nullopt;
+    return wanted(record->lease) ? std::optional<bool>(true) : std::nullopt;
   };
-  for (const auto& [counter, unused] : leases_.Page(std::nullopt, SIZE_MAX, project)) {
-    selected.push_back(counter);
-  }
-  return selected;
+  std::vector<LeaseCounter> page;
+  for (const auto& [counter, unused] : leases_.Page(after, limit, project)) page.push_back(counter);
+  return page;
 }
 
 LeaseView LeaseTable::ViewOf(const Record& record) {

@@ -99,6 +99,10 @@ class LeaseTable {
 
   // All active ones that `wanted` wants, oldest first. It is called under a lock, with the time.
   std::vector<LeaseCounter> Select(absl::FunctionRef<bool(const Lease&, Time)> wanted) const;
+  // The first `limit` behind `after` (unset = from the oldest on) that `wanted` wants, ended ones included,
+  // oldest first. It is called under a lock.
+  std::vector<LeaseCounter> Page(std::optional<LeaseCounter> after, size_t limit,
+                                 absl::FunctionRef<bool(const Lease&)> wanted) const;
 
  private:
   struct Record {

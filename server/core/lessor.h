@@ -26,6 +26,7 @@
 #include "server/core/lease.h"
 #include "server/core/lease_table.h"
 #include "server/core/lease_token.h"
+#include "server/core/lists.h"
 #include "server/core/options.h"
 #include "server/core/pool.h"
 #include "server/core/request_table.h"
@@ -40,14 +41,6 @@ struct LeaseEnding {
   EndReason reason = EndReason::kReleased;
   Disposition disposition = Disposition::kReturn;  // of its connection
   std::string why = {};                            // what an operator said, for the events
-};
-
-// Leases that match every filter that is set.
-struct LeaseFilter {
-  std::string pool;
-  std::string tenant;
-  std::map<std::string, std::string> tags;
-  std::optional<Duration> held_longer_than;
 };
 
 struct LessorOptions {
@@ -162,6 +155,15 @@ class Lessor {
 
   // All pools by name, or the one named. Fails with: NOT_FOUND POOL_NOT_FOUND.
   absl::StatusOr<std::vector<PoolView>> Stats(absl::string_view name);
+
+  // Fails with: POOL_NOT_FOUND.
+  absl::Status CheckPool(absl::string_view name) const { return FindPool(name).status(); }
+
+  // A page of at most `limit`, behind `after`; from the first one on if unset. Fails with: POOL_NOT_FOUND.
+  absl::StatusOr<LeasePage> ListLeases(const LeaseQuery& query, std::optional<LeaseCounter> after,
+                                       size_t limit);
+  absl::StatusOr<ConnectionPage> ListConnections(const ConnectionQuery& query,
+                                                 const std::optional<ConnectionPlace>& after, size_t limit);
 
   // What is due: waiters, leases, openings, memories.
   void Tick();

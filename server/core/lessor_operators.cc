@@ -94,14 +94,8 @@ void Lessor::ExpireLeases(const LeaseFilter& filter, const std::string& why, boo
   }
   const std::vector<LeaseCounter> matching = leases_.Select([&](const Lease& lease, Time now) {
     const LeaseGrant& grant = lease.grant();
-    const auto has_tag = [&](const auto& tag) {
-      const auto found = grant.terms.tags.find(tag.first);
-      return found != grant.terms.tags.end() && found->second == tag.second;
-    };
-    return (filter.pool.empty() || grant.pool == filter.pool) &&
-           (filter.tenant.empty() || grant.terms.tenant == filter.tenant) &&
-           (!filter.held_longer_than || now - grant.acquired > *filter.held_longer_than) &&
-           std::all_of(filter.tags.begin(), filter.tags.end(), has_tag);
+    return Matches(filter, grant) &&
+           (!filter.held_longer_than || now - grant.acquired > *filter.held_longer_than);
   });
   if (validate_only) {
     done(Expired{matching, {}});

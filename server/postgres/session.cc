@@ -70,6 +70,12 @@ void Session::ResumeRows(core::StatementKey key) {
   });
 }
 
+void Session::Cut() {
+  loop_.Post([self = shared_from_this()] {
+    if (self->backend_ != nullptr) self->backend_->Cut();
+  });
+}
+
 void Session::Clean(core::LeaseCounter lease, absl::AnyInvocable<void(FenceReport)> fenced,
                     absl::AnyInvocable<void(CleanReport)> cleaned) {
   loop_.Post(

@@ -66,6 +66,7 @@ class Session : public core::Connection,
              absl::AnyInvocable<void(CleanReport)> cleaned) override;
   void Fence(core::LeaseCounter lease, absl::AnyInvocable<void(FenceReport)> fenced) override;
   void Probe(absl::AnyInvocable<void(CleanReport)> probed) override;
+  void Cut() override;
   void Close(CloseCallbacks callbacks) override;
 
  private:

@@ -73,26 +73,6 @@ v1::LeaseState EnumOf(core::LeaseState state) {
   PGLESSOR_CHECK(false, "every state has a proto value");
 }
 
-v1::EndReason EnumOf(core::EndReason reason) {
-  switch (reason) {
-    case core::EndReason::kReleased:
-      return v1::END_REASON_RELEASED;
-    case core::EndReason::kExpired:
-      return v1::END_REASON_EXPIRED;
-    case core::EndReason::kRevoked:
-      return v1::END_REASON_REVOKED;
-    case core::EndReason::kPoolReset:
-      return v1::END_REASON_POOL_RESET;
-    case core::EndReason::kConnectionLost:
-      return v1::END_REASON_CONNECTION_LOST;
-    case core::EndReason::kDrained:
-      return v1::END_REASON_DRAINED;
-    case core::EndReason::kUnclaimed:
-      return v1::END_REASON_UNCLAIMED;
-  }
-  PGLESSOR_CHECK(false, "every end reason has a proto value");
-}
-
 v1::ConnectionState EnumOf(core::SlotState state) {
   switch (state) {
     case core::SlotState::kOpening:
@@ -109,10 +89,6 @@ v1::ConnectionState EnumOf(core::SlotState state) {
       return v1::CONNECTION_STATE_STUCK;
   }
   PGLESSOR_CHECK(false, "every slot state has a proto value");
-}
-
-absl::Status PoolNotNamed(const char* field) {
-  return FieldInvalid(field, "expected a pool's name: an operator names what is touched");
 }
 
 v1::Latency LatencyOf(const core::DurationSummary& summary) {
@@ -167,29 +143,31 @@ void SetCounters(const core::PoolCounters& from, v1::Counters& to) {
   to.set_validation_failures(from.validation_failures);
 }
 
-void SetConnection(const core::PoolView& pool, const core::PoolView::Row& from, const core::Lessor& lessor,
-                   v1::ConnectionStats& to) {
-  to.set_id(from.id);
-  to.set_state(EnumOf(from.slot.state));
-  to.set_in_use(from.slot.state == core::SlotState::kInUse);
-  to.set_uses(from.slot.uses);
-  to.set_generation(from.slot.generation);
-  if (from.id.empty()) return;  // it is being opened
-  *to.mutable_create_time() = ToProto(from.opened_wall);
-  *to.mutable_age() = ToProto(pool.now - from.opened);
-  to.set_backend_pid(from.backend_pid);
-  if (from.slot.uses > 0) {
-    *to.mutable_last_use_time() = ToProto(pool.now_wall - (pool.now - from.slot.last_use));
-  }
-  if (from.slot.state == core::SlotState::kInUse) {
-    *to.mutable_idle() = ToProto(core::Duration::zero());
-    if (from.lease) to.set_lease_id(core::FormatLeaseId(lessor.IdOf(*from.lease)));
-  } else {
-    *to.mutable_idle() = ToProto(pool.now - from.slot.last_use);
-  }
+}  // namespace
+
+absl::Status PoolNotNamed(const char* field) {
+  return FieldInvalid(field, "expected a pool's name: an operator names what is touched");
 }
 
-}  // namespace
+v1::EndReason ToProto(core::EndReason reason) {
+  switch (reason) {
+    case core::EndReason::kReleased:
+      return v1::END_REASON_RELEASED;
+    case core::EndReason::kExpired:
+      return v1::END_REASON_EXPIRED;
+    case core::EndReason::kRevoked:
+      return v1::END_REASON_REVOKED;
+    case core::EndReason::kPoolReset:
+      return v1::END_REASON_POOL_RESET;
+    case core::EndReason::kConnectionLost:
+      return v1::END_REASON_CONNECTION_LOST;
+    case core::EndReason::kDrained:
+      return v1::END_REASON_DRAINED;
+    case core::EndReason::kUnclaimed:
+      return v1::END_REASON_UNCLAIMED;
+  }
+  PGLESSOR_CHECK(false, "every end reason has a proto value");
+}
 
 google::protobuf::Duration ToProto(core::Duration span) {
   google::protobuf::Duration proto;
@@ -300,7 +278,7 @@ absl::Status CheckRenewPool(const v1::RenewPool& request) {
 }
 
 absl::StatusOr<core::LeaseFilter> FromProto(const v1::ExpireLeases& request) {
-  core::LeaseFilter filter{request.pool(), request.tenant(), {}, {}};
+  core::LeaseFilter filter{request.pool(), request.tenant(), {}};
   filter.tags.insert(request.tags().begin(), request.tags().end());
   if (request.has_held_longer_than()) {
     const absl::StatusOr<core::Duration> held =
@@ -386,7 +364,7 @@ v1::Lease ToProto(const core::LeaseView& lease, const core::Lessor& lessor) {
   proto.set_tenant(grant.terms.tenant);
   proto.set_holder(grant.terms.holder);
   proto.set_state(EnumOf(lease.state));
-  if (lease.end_reason) proto.set_end_reason(EnumOf(*lease.end_reason));
+  if (lease.end_reason) proto.set_end_reason(ToProto(*lease.end_reason));
   proto.set_connection_id(grant.connection_id);
   proto.set_backend_pid(grant.backend_pid);
   proto.set_fencing_token(grant.fencing_token.value);
@@ -398,6 +376,29 @@ v1::Lease ToProto(const core::LeaseView& lease, const core::Lessor& lessor) {
   proto.set_priority(static_cast<v1::Priority>(grant.terms.priority));
   proto.mutable_tags()->insert(grant.terms.tags.begin(), grant.terms.tags.end());
   proto.set_server_address(lessor.server_address());
+  return proto;
+}
+
+v1::ConnectionStats ToProto(const core::PoolView::Row& row, core::Time now, core::WallTime now_wall,
+                            const core::Lessor& lessor) {
+  const core::SlotState state = row.slot.state;
+  v1::ConnectionStats proto;
+  proto.set_id(row.id);
+  proto.set_state(EnumOf(state));
+  proto.set_in_use(state == core::SlotState::kInUse);
+  proto.set_uses(row.slot.uses);
+  proto.set_generation(row.slot.generation);
+  if (row.id.empty()) return proto;  // it is being opened
+  *proto.mutable_create_time() = ToProto(row.opened_wall);
+  *proto.mutable_age() = ToProto(now - row.opened);
+  proto.set_backend_pid(row.backend_pid);
+  if (row.slot.uses > 0) *proto.mutable_last_use_time() = ToProto(now_wall - (now - row.slot.last_use));
+  if (state == core::SlotState::kInUse) {
+    *proto.mutable_idle() = ToProto(core::Duration::zero());
+    if (row.lease) proto.set_lease_id(core::FormatLeaseId(lessor.IdOf(*row.lease)));
+  } else {
+    *proto.mutable_idle() = ToProto(now - row.slot.last_use);
+  }
   return proto;
 }
 
@@ -426,7 +427,7 @@ v1::PoolStats ToProto(const core::PoolView& pool, const core::Lessor& lessor, bo
   for (const core::PoolSnapshot::TenantRow& row : snapshot.tenants) SetTenant(row, *proto.add_tenants());
   if (omit_connections) return proto;
   for (const core::PoolView::Row& row : pool.connections) {
-    SetConnection(pool, row, lessor, *proto.add_connections());
+    *proto.add_connections() = ToProto(row, pool.now, pool.now_wall, lessor);
   }
   return proto;
 }

@@ -20,6 +20,7 @@
 
 namespace pglessor::rpc {
 
+v1::EndReason ToProto(core::EndReason reason);
 google::protobuf::Duration ToProto(core::Duration span);
 google::protobuf::Timestamp ToProto(core::WallTime time);
 
@@ -38,6 +39,9 @@ absl::StatusOr<core::Disposition> FromProto(v1::Disposition disposition);
 // `reason` of the operator's requests.
 absl::Status CheckReason(const std::string& reason);
 
+// What an operator's request without a pool's name is told.
+absl::Status PoolNotNamed(const char* field);
+
 // What operators ask of a pool.
 absl::Status CheckRenewPool(const v1::RenewPool& request);
 absl::StatusOr<core::LeaseFilter> FromProto(const v1::ExpireLeases& request);
@@ -51,6 +55,8 @@ v1::ExpireResponse ToProto(const core::Lessor::Expired& expired, const core::Les
 
 v1::Lease ToProto(const core::LeaseView& lease, const core::Lessor& lessor);
 
+v1::ConnectionStats ToProto(const core::PoolView::Row& row, core::Time now, core::WallTime now_wall,
+                            const core::Lessor& lessor);
 v1::PoolStats ToProto(const core::PoolView& pool, const core::Lessor& lessor, bool omit_connections);
 
 }  // namespace pglessor::rpc

@@ -58,6 +58,7 @@ struct RpcServer::State {
   std::vector<std::unique_ptr<Service>> services;
   CallQueue calls;
   std::unique_ptr<grpc::Server> server;
+  core::EventHistory* history = nullptr;  // null until it serves
   std::thread thread;
 };
 
@@ -113,8 +114,9 @@ absl::Status RpcServer::Listen() {
   return absl::OkStatus();
 }
 
-void RpcServer::Serve(core::Lessor& lessor, const core::Clock& clock) {
-  for (const auto& service : state_->services) service->Serve(state_->calls, {lessor, clock});
+void RpcServer::Serve(const Backend& backend) {
+  state_->history = &backend.history;
+  for (const auto& service : state_->services) service->Serve(state_->calls, backend);
   state_->thread = std::thread([this] { state_->calls.Run(); });
 }
 
@@ -125,6 +127,7 @@ void RpcServer::SetServing(bool serving) {
 
 void RpcServer::Stop(std::chrono::milliseconds grace) {
   if (state_ == nullptr) return;
+  if (state_->history != nullptr) state_->history->Close();
   // The server, then the last call, then the queue: an operation on a queue that was shut down aborts. Calls
   // that are broken off have yet to finish when Shutdown returns.
   const auto now = std::chrono::system_clock::now();

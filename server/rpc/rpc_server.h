@@ -8,8 +8,7 @@
 
 #include "absl/status/status.h"
 
-#include "server/core/clock.h"
-#include "server/core/lessor.h"
+#include "server/rpc/backend.h"
 #include "server/rpc/identities.h"
 #include "server/rpc/identity_options.h"
 
@@ -23,7 +22,7 @@ struct RpcOptions {
   TlsOptions tls = {};                           // of all but the unix sockets
 };
 
-// Threads: one thread uses it; it has one of its own, for the completion queue.
+// Threads: one thread uses it, but for SetServing; it has one of its own, for the completion queue.
 class RpcServer {
  public:
   explicit RpcServer(RpcOptions options);
@@ -39,8 +38,8 @@ class RpcServer {
   // As they are bound, with the port that 0 became. Requires: it listens.
   const std::vector<std::string>& addresses() const { return addresses_; }
 
-  // Answers calls. `lessor` and `clock` must outlive Stop. Once.
-  void Serve(core::Lessor& lessor, const core::Clock& clock);
+  // Answers calls. Once.
+  void Serve(const Backend& backend);
 
   // From the next call on; calls under way keep who they are.
   void Replace(const std::vector<IdentityOptions>& identities) { identities_.Replace(identities); }
@@ -48,8 +47,8 @@ class RpcServer {
   // What health says of the server and of each service.
   void SetServing(bool serving);
 
-  // Calls under way have until `grace` is over to end; what is left is cut off. Requires: no call waits for
-  // the lessor any more, for it is waited for.
+  // Watches end. Other calls under way have until `grace` is over to end; what is left is cut off. Requires:
+  // no call waits for the lessor any more, for it is waited for.
   void Stop(std::chrono::milliseconds grace);
 
  private:

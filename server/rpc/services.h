@@ -5,21 +5,13 @@
 
 #include <grpcpp/grpcpp.h>
 
-#include <functional>
 #include <memory>
 #include <string>
 
-#include "server/core/clock.h"
-#include "server/core/lessor.h"
+#include "server/rpc/backend.h"
 #include "server/rpc/call.h"
 
 namespace pglessor::rpc {
-
-// What answers calls.
-struct Backend {
-  core::Lessor& lessor;
-  const core::Clock& clock;
-};
 
 class Service {
  public:

@@ -197,6 +197,7 @@ TEST_F(LessorExecuteTest, PassesColumnsAndRowsOn) {
                absl::AnyInvocable<void(CleanReport)>) override {}
     void Fence(LeaseCounter, absl::AnyInvocable<void(FenceReport)>) override {}
     void Probe(absl::AnyInvocable<void(CleanReport)>) override {}
+    void Cut() override {}
     void Close(CloseCallbacks) override {}
   };
   struct OneConnector : Connector {

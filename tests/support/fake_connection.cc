@@ -158,6 +158,14 @@ void FakeConnection::Probe(absl::AnyInvocable<void(CleanReport)> probed) {
   });
 }
 
+void FakeConnection::Cut() {
+  OnStrand([](FakeConnection& self) {
+    self.lost_.store(true);
+    self.End(How::kConnectionLost, absl::OkStatus());
+    self.Die();
+  });
+}
+
 void FakeConnection::Close(CloseCallbacks callbacks) {
   {
     const core::MutexLock lock(mutex_);

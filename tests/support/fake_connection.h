@@ -37,6 +37,7 @@ class FakeConnection : public core::Connection, public std::enable_shared_from_t
              absl::AnyInvocable<void(CleanReport)> cleaned) override;
   void Fence(core::LeaseCounter lease, absl::AnyInvocable<void(FenceReport)> fenced) override;
   void Probe(absl::AnyInvocable<void(CleanReport)> probed) override;
+  void Cut() override;
   void Close(CloseCallbacks callbacks) override;
 
   // --- what the test does to it ---

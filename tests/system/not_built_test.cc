@@ -46,15 +46,9 @@ TEST_F(NotBuiltTest, OfTheSqlService) {
 
 TEST_F(NotBuiltTest, OfTheOperatorService) {
   const auto operators = v1::OperatorService::NewStub(client().channel());
-  ExpectNotBuilt(*operators, &Operators::ListLeases, "ListLeases");
-  ExpectNotBuilt(*operators, &Operators::ListConnections, "ListConnections");
   ExpectNotBuilt(*operators, &Operators::PausePool, "PausePool");
   ExpectNotBuilt(*operators, &Operators::ResumePool, "ResumePool");
   ExpectNotBuilt(*operators, &Operators::UpdatePool, "UpdatePool");
-  ExpectNotBuilt(*operators, &Operators::Drain, "Drain");
-  ExpectNotBuilt(*operators, &Operators::InjectFault, "InjectFault");
-  const Client::Context context = Client::NewContext();
-  ExpectNotBuilt(operators->WatchEvents(context.get(), {})->Finish(), "WatchEvents");
 }
 
 }  // namespace

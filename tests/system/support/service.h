@@ -11,6 +11,7 @@
 
 #include "gtest/gtest.h"
 
+#include "server/core/event_history.h"
 #include "server/core/lessor.h"
 #include "server/core/reaper.h"
 #include "server/executor/boot_clock.h"
@@ -34,7 +35,10 @@ class Service {
     lessor_.Start();
     reaper_.Start();
     loop_thread_ = std::thread([this] { loop_.Run(); });
-    rpc_.Serve(lessor_, clock_);
+    rpc_.Serve({lessor_, clock_, history_, [this](auto) {
+                  lessor_.Drain();
+                  return rpc::DrainBegun{.deadline = {}, .leases = lessor_.InUse()};
+                }});
     EXPECT_TRUE(Eventually([&] { return lessor_.Warm(); }));
   }
   ~Service() {
@@ -63,7 +67,8 @@ class Service {
   rpc::RpcServer rpc_;
   const executor::BootClock clock_;
   const test::ToyTokenKey key_;
-  const core::Events events_;
+  core::Events events_;
+  core::EventHistory history_{clock_, events_};
   executor::EventLoop loop_{clock_};
   postgres::ControlConnection control_{loop_, {database_.control_dsn(), "pglessor-control"}};
   postgres::Connector connector_{loop_, control_, {database_.dsn(), "pglessor"}};
