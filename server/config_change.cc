@@ -28,14 +28,11 @@ void ComparePools(const std::vector<PoolConfig>& before, const std::vector<PoolC
     }
     if (pool.options != known->options) change.limits.push_back(pool);
     if (pool.dsn != known->dsn || pool.control_dsn != known->control_dsn ||
-        pool.validation != known->validation) {
+        pool.validation != known->validation || pool.passwords != known->passwords) {
       change.moved.push_back(pool);
     }
     if (pool.target_session != known->target_session || pool.primary != known->primary) {
       change.needs_restart.push_back(absl::StrCat("pools.", pool.options.name, ".target_session"));
-    }
-    if (pool.passwords != known->passwords) {
-      change.needs_restart.push_back(absl::StrCat("pools.", pool.options.name, ".tenants"));
     }
   }
 }

@@ -11,7 +11,7 @@ namespace pglessor {
 struct ConfigChange {
   // Of pools that were there before and are still; the rest of such a pool stays as it is.
   std::vector<PoolConfig> limits;  // other options
-  std::vector<PoolConfig> moved;   // another DSN, or another validation
+  std::vector<PoolConfig> moved;   // another DSN, validation, or password of a role
   // Keys whose change takes effect at the next start only: "listen", "pools.orders".
   std::vector<std::string> needs_restart;
 };

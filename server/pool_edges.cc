@@ -48,6 +48,7 @@ void PoolEdges::Move(const PoolConfig& pool) {
   const auto edge = edges_.find(pool.options.name);
   PGLESSOR_CHECK(edge != edges_.end(), "a pool that moves is there");
   edge->second.connector.SetDsn(pool.dsn);
+  edge->second.connector.SetRolePasswords(pool.passwords);
   edge->second.connector.SetValidation(pool.validation);
   edge->second.control.SetDsn(ControlDsn(pool));
 }

@@ -4,7 +4,7 @@
 #include <utility>
 #include <variant>
 
-#include "absl/strings/str_cat.h"
+#include "absl/status/status.h"
 
 #include "server/config_change.h"
 
@@ -37,7 +37,13 @@ void Reload::TakeOver(const Config& config) {
     reloaded_.lessor.Reset(name, /*force=*/false, "its configuration has changed", [](const auto&) {});
   }
   for (const PoolConfig& pool : change.limits) {
-    log_.Warning("a change needs a restart", {{"key", absl::StrCat("pools.", pool.options.name)}});
+    const std::string& name = pool.options.name;
+    const absl::Status taken = reloaded_.lessor.Reconfigure(pool.options);
+    if (taken.ok()) {
+      log_.Info("the pool has other limits", {{"pool", name}});
+    } else {
+      log_.Error("the pool keeps its limits", {{"pool", name}, {"reason", taken.message()}});
+    }
   }
   for (const std::string& key : change.needs_restart) {
     log_.Warning("a change needs a restart", {{"key", key}});

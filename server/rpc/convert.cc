@@ -101,18 +101,6 @@ v1::Latency LatencyOf(const core::DurationSummary& summary) {
   return proto;
 }
 
-v1::BreakerState EnumOf(core::BreakerState breaker) {
-  switch (breaker) {
-    case core::BreakerState::kClosed:
-      return v1::BREAKER_STATE_CLOSED;
-    case core::BreakerState::kOpen:
-      return v1::BREAKER_STATE_OPEN;
-    case core::BreakerState::kHalfOpen:
-      return v1::BREAKER_STATE_HALF_OPEN;
-  }
-  return v1::BREAKER_STATE_UNSPECIFIED;
-}
-
 void SetTenant(const core::PoolSnapshot::TenantRow& from, v1::TenantStats& to) {
   to.set_tenant(from.name);
   to.set_in_use(from.in_use);
@@ -147,6 +135,18 @@ void SetCounters(const core::PoolCounters& from, v1::Counters& to) {
 
 absl::Status PoolNotNamed(const char* field) {
   return FieldInvalid(field, "expected a pool's name: an operator names what is touched");
+}
+
+v1::BreakerState ToProto(core::BreakerState breaker) {
+  switch (breaker) {
+    case core::BreakerState::kClosed:
+      return v1::BREAKER_STATE_CLOSED;
+    case core::BreakerState::kOpen:
+      return v1::BREAKER_STATE_OPEN;
+    case core::BreakerState::kHalfOpen:
+      return v1::BREAKER_STATE_HALF_OPEN;
+  }
+  return v1::BREAKER_STATE_UNSPECIFIED;
 }
 
 v1::EndReason ToProto(core::EndReason reason) {
@@ -417,7 +417,7 @@ v1::PoolStats ToProto(const core::PoolView& pool, const core::Lessor& lessor, bo
   proto.set_min_connections(pool.options.min_connections);
   proto.set_max_connections(pool.options.max_connections);
   *proto.mutable_uptime() = ToProto(pool.uptime);
-  proto.set_breaker(EnumOf(snapshot.breaker));
+  proto.set_breaker(ToProto(snapshot.breaker));
   proto.set_paused(snapshot.paused);
   SetCounters(snapshot.counters, *proto.mutable_counters());
   proto.set_generation(snapshot.generation);

@@ -21,6 +21,7 @@
 namespace pglessor::rpc {
 
 v1::EndReason ToProto(core::EndReason reason);
+v1::BreakerState ToProto(core::BreakerState breaker);
 google::protobuf::Duration ToProto(core::Duration span);
 google::protobuf::Timestamp ToProto(core::WallTime time);
 

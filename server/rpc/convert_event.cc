@@ -24,7 +24,10 @@ constexpr EventType kAll[] = {
     EventType::kLeaseRenewed,        EventType::kLeaseReleased,
     EventType::kLeaseEnded,          EventType::kWaiterQueued,
     EventType::kWaiterLeft,          EventType::kPoolSaturated,
-    EventType::kPoolReset,           EventType::kDrainStarted,
+    EventType::kPoolReset,           EventType::kPoolPaused,
+    EventType::kPoolResumed,         EventType::kPoolUpdated,
+    EventType::kBreakerChanged,      EventType::kLeaseLeakSuspected,
+    EventType::kDrainStarted,
 };
 
 std::string Milliseconds(core::Duration span) {
@@ -34,6 +37,7 @@ std::string Milliseconds(core::Duration span) {
 // Facts that have no field of their own.
 void SetMetadata(const core::Event& event, v1::Event& proto) {
   auto& metadata = *proto.mutable_metadata();
+  for (const auto& [key, value] : event.tags) metadata[absl::StrCat("tag.", key)] = value;
   if (event.age) metadata["age_ms"] = Milliseconds(*event.age);
   if (event.held) metadata["held_ms"] = Milliseconds(*event.held);
   if (event.waited) metadata["waited_ms"] = Milliseconds(*event.waited);
@@ -92,6 +96,16 @@ v1::EventType ToProto(EventType type) {
       return v1::EVENT_TYPE_POOL_SATURATED;
     case EventType::kPoolReset:
       return v1::EVENT_TYPE_POOL_RESET;
+    case EventType::kPoolPaused:
+      return v1::EVENT_TYPE_POOL_PAUSED;
+    case EventType::kPoolResumed:
+      return v1::EVENT_TYPE_POOL_RESUMED;
+    case EventType::kPoolUpdated:
+      return v1::EVENT_TYPE_POOL_UPDATED;
+    case EventType::kBreakerChanged:
+      return v1::EVENT_TYPE_BREAKER_CHANGED;
+    case EventType::kLeaseLeakSuspected:
+      return v1::EVENT_TYPE_LEASE_LEAK_SUSPECTED;
     case EventType::kDrainStarted:
       return v1::EVENT_TYPE_DRAIN_STARTED;
   }
@@ -116,6 +130,7 @@ v1::Event ToProto(const core::EventWatch::Next& next, const core::Lessor& lessor
   proto.set_generation(event.generation);
   proto.set_fencing_token(event.fencing_token.value);
   if (event.end_reason) proto.set_end_reason(ToProto(*event.end_reason));
+  if (event.breaker) proto.set_breaker(ToProto(*event.breaker));
   return proto;
 }
 

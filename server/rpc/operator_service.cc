@@ -8,6 +8,7 @@
 #include "server/core/error.h"
 #include "server/rpc/convert.h"
 #include "server/rpc/convert_operator.h"
+#include "server/rpc/convert_settings.h"
 #include "server/rpc/page_token.h"
 #include "server/rpc/services.h"
 #include "server/rpc/status.h"
@@ -18,14 +19,6 @@ namespace {
 
 // Clients take answers of 4 MiB by default: a page of rows with many tags is cut before.
 constexpr size_t kMaxPageBytes = 3 << 20;
-
-// A unary method that is refused with the name of what is not built yet.
-template <typename Request, typename Response, typename Listen>
-typename UnaryCall<Request, Response>::Method NotBuilt(const char* name, Listen listen) {
-  return {listen, [name](const std::shared_ptr<UnaryCall<Request, Response>>& call) {
-            call->Fail(ToGrpc(NotBuiltYet(name)));
-          }};
-}
 
 template <typename Request, typename Response>
 void Answer(UnaryCall<Request, Response>& call, const absl::StatusOr<Response>& response) {
@@ -47,6 +40,10 @@ absl::Status FaultInjectionOff() {
                          "faults can be injected only where the server was started with "
                          "--enable-fault-injection",
                          {.reason = core::reason::kFaultInjectionOff});
+}
+
+absl::Status PoolNotNamed() {
+  return core::FieldInvalid("pool", "expected a pool's name: an operator names what is touched");
 }
 
 uint64_t NewSeed() {
@@ -138,6 +135,40 @@ class OperatorServiceImpl : public Service {
     return response;
   }
 
+  absl::StatusOr<v1::PausePoolResponse> PausePool(const v1::PausePoolRequest& request) {
+    if (request.pool().empty()) return PoolNotNamed();
+    if (absl::Status reason = CheckReason(request.reason()); !reason.ok()) return reason;
+    const absl::StatusOr<core::Pool::Pausing> pausing = lessor_->PausePool(request.pool(), request.reason());
+    if (!pausing.ok()) return pausing.status();
+    v1::PausePoolResponse response;
+    response.set_already_paused(!pausing->changed);
+    response.set_in_use(pausing->in_use);
+    response.set_waiting(pausing->waiting);
+    return response;
+  }
+
+  absl::StatusOr<v1::ResumePoolResponse> ResumePool(const v1::ResumePoolRequest& request) {
+    if (request.pool().empty()) return PoolNotNamed();
+    const absl::StatusOr<core::Pool::Pausing> pausing = lessor_->ResumePool(request.pool());
+    if (!pausing.ok()) return pausing.status();
+    v1::ResumePoolResponse response;
+    response.set_was_paused(pausing->changed);
+    response.set_waiting(pausing->waiting);
+    return response;
+  }
+
+  absl::StatusOr<v1::UpdatePoolResponse> UpdatePool(const v1::UpdatePoolRequest& request) {
+    if (request.pool().empty()) return PoolNotNamed();
+    const absl::StatusOr<core::PoolOptions> before = lessor_->OptionsOf(request.pool());
+    if (!before.ok()) return before.status();
+    const absl::StatusOr<core::PoolOptions> after = Changed(*before, request);
+    if (!after.ok()) return after.status();
+    if (absl::Status fault = lessor_->Reconfigure(*after); !fault.ok()) return fault;
+    v1::UpdatePoolResponse response;
+    *response.mutable_settings() = ToProto(*after);
+    return response;
+  }
+
   absl::StatusOr<v1::DrainResponse> Drain(const v1::DrainRequest& request) {
     std::optional<core::Duration> timeout;
     if (request.has_timeout()) {
@@ -189,18 +220,21 @@ class OperatorServiceImpl : public Service {
         async_.RequestListConnections(context, request, responder, queue, queue, tag);
       },
       [this](const std::shared_ptr<ListConnectionsCall>& call) { Answer(*call, ListConnections(*call)); }};
-  const PausePoolCall::Method pause_pool_ = NotBuilt<v1::PausePoolRequest, v1::PausePoolResponse>(
-      "PausePool", [this](auto* context, auto* request, auto* responder, auto* queue, void* tag) {
+  const PausePoolCall::Method pause_pool_{
+      [this](auto* context, auto* request, auto* responder, auto* queue, void* tag) {
         async_.RequestPausePool(context, request, responder, queue, queue, tag);
-      });
-  const ResumePoolCall::Method resume_pool_ = NotBuilt<v1::ResumePoolRequest, v1::ResumePoolResponse>(
-      "ResumePool", [this](auto* context, auto* request, auto* responder, auto* queue, void* tag) {
+      },
+      [this](const std::shared_ptr<PausePoolCall>& call) { Answer(*call, PausePool(call->request())); }};
+  const ResumePoolCall::Method resume_pool_{
+      [this](auto* context, auto* request, auto* responder, auto* queue, void* tag) {
         async_.RequestResumePool(context, request, responder, queue, queue, tag);
-      });
-  const UpdatePoolCall::Method update_pool_ = NotBuilt<v1::UpdatePoolRequest, v1::UpdatePoolResponse>(
-      "UpdatePool", [this](auto* context, auto* request, auto* responder, auto* queue, void* tag) {
+      },
+      [this](const std::shared_ptr<ResumePoolCall>& call) { Answer(*call, ResumePool(call->request())); }};
+  const UpdatePoolCall::Method update_pool_{
+      [this](auto* context, auto* request, auto* responder, auto* queue, void* tag) {
         async_.RequestUpdatePool(context, request, responder, queue, queue, tag);
-      });
+      },
+      [this](const std::shared_ptr<UpdatePoolCall>& call) { Answer(*call, UpdatePool(call->request())); }};
   const DrainCall::Method drain_{
       [this](auto* context, auto* request, auto* responder, auto* queue, void* tag) {
         async_.RequestDrain(context, request, responder, queue, queue, tag);

@@ -71,6 +71,13 @@ TEST_F(ConfigChangeTest, APoolIsReplacedForAnotherValidation) {
   EXPECT_THAT(Names(Compare(before_, after_).moved), ElementsAre("a"));
 }
 
+TEST_F(ConfigChangeTest, APoolIsReplacedForAnotherPassword) {
+  after_.pools[0].passwords["role"] = "other";
+  const ConfigChange change = Compare(before_, after_);
+  EXPECT_THAT(Names(change.moved), ElementsAre("a"));
+  EXPECT_THAT(change.needs_restart, IsEmpty());
+}
+
 TEST_F(ConfigChangeTest, AnotherKindOfDatabaseNeedsARestart) {
   after_.pools[0].target_session = postgres::TargetSession::kReadWrite;
   after_.pools[1].primary = "a";

@@ -270,6 +270,19 @@ TEST_F(ConfigFileTest, AMovedPoolIsReplacedAndItsNeighbourKeepsEverything) {
   EXPECT_EQ(client().Execute(held.token, "SELECT 1").Value(), "int_value: 1");
 }
 
+TEST_F(ConfigFileTest, OtherLimitsCountForALivePool) {
+  ServeFile(Pool("default", Sizes(1, 1)));
+  const std::vector<std::string> before = ConnectionsOf("default");
+  const Held held = AcquireFrom("default");
+  Reload(Pool("default", Sizes(1, 2), "default_ttl = \"7s\""));
+  const Held second = AcquireFrom("default");
+  EXPECT_EQ(second.lease.ttl().seconds(), 7);
+  EXPECT_EQ(StatsOf("default").max_connections(), 2);
+  EXPECT_EQ(StatsOf("default").generation(), 1U);
+  EXPECT_EQ(ConnectionsOf("default")[0], before[0]);
+  EXPECT_EQ(client().Execute(held.token, "SELECT 1").Value(), "int_value: 1");
+}
+
 TEST_F(ConfigFileTest, AMovedControlConnectionIsOpenedAnew) {
   ServeFile(Pool("default", Sizes(1, 1)));
   const uint64_t token = AcquireFrom("default").lease.fencing_token();

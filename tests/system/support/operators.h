@@ -79,6 +79,20 @@ class Operators {
   Answer<v1::ListConnectionsResponse> ListConnections(const v1::ListConnectionsRequest& request = {}) {
     return Call(&Stub::ListConnections, request);
   }
+  Answer<v1::PausePoolResponse> PausePool(const std::string& pool, const std::string& reason = "") {
+    v1::PausePoolRequest request;
+    request.set_pool(pool);
+    request.set_reason(reason);
+    return Call(&Stub::PausePool, request);
+  }
+  Answer<v1::ResumePoolResponse> ResumePool(const std::string& pool) {
+    v1::ResumePoolRequest request;
+    request.set_pool(pool);
+    return Call(&Stub::ResumePool, request);
+  }
+  Answer<v1::UpdatePoolResponse> UpdatePool(const v1::UpdatePoolRequest& request) {
+    return Call(&Stub::UpdatePool, request);
+  }
   Answer<v1::DrainResponse> Drain(const v1::DrainRequest& request = {}) {
     return Call(&Stub::Drain, request);
   }
