@@ -182,39 +182,17 @@ void HeldLease::Leave(const Context& context, const absl::StatusOr<Summary>& out
 
 absl::StatusOr<Summary> HeldLease::RunOnce(const v1::ExecuteRequest& request, const Context& context,
                                            EachRow each_row) {
-  const auto reader = replica_->sql->Execute(context.get(), request);
-  auto columns = std::make_shared<std::vector<Column>>();
-  absl::Status refused;  // by each_row
-  std::optional<Summary> summary;
-  for (v1::ExecuteResponse part; reader->Read(&part);) {
-    if (part.has_header()) {
-      *columns = FromProto(part.header());
-    } else if (part.has_summary()) {
-      summary = FromProto(part.summary(), *columns);
-    } else if (refused.ok()) {
-      for (v1::Row& row : *part.mutable_rows()->mutable_rows()) {
-        refused = each_row(FromProto(columns, row));
-        if (!refused.ok()) {
-          context->TryCancel();  // what is still on its way is read and dropped
-          break;
-        }
-      }
-    }
-  }
-  const grpc::Status ended = reader->Finish();
+  Answer answer = ReadAnswer(*replica_->sql, request, *context, each_row);
   bool cut_off = false;
   {
     MutexLock lock(mutex_);
-    const bool ours = IsOurOwnCancel(FromGrpc(ended));
+    const bool ours = IsOurOwnCancel(FromGrpc(answer.ended));
     gave_up_ = ours;
-    cut_off = ours && refused.ok() && term_.Lost(BootNow());
+    cut_off = ours && answer.refused.ok() && term_.Lost(BootNow());
   }
-  if (!refused.ok()) return refused;
+  if (!answer.refused.ok()) return answer.refused;
   if (cut_off) return OutcomeUnknown("the lease was lost meanwhile");
-  absl::Status status = StatementStatus(ended);
-  if (!status.ok()) return status;
-  if (!summary) return absl::InternalError("the server's answer to a statement had no summary");
-  return *std::move(summary);
+  return SummaryOf(std::move(answer));
 }
 
 absl::StatusOr<Summary> HeldLease::Run(const Statement& statement, EachRow each_row) {
@@ -247,13 +225,7 @@ absl::StatusOr<Summary> HeldLease::Run(const Statement& statement, EachRow each_
 }
 
 absl::StatusOr<Result> HeldLease::Run(const Statement& statement) {
-  std::vector<Row> rows;
-  absl::StatusOr<Summary> summary = Run(statement, [&rows](Row&& row) {
-    rows.push_back(std::move(row));
-    return absl::OkStatus();
-  });
-  if (!summary.ok()) return summary.status();
-  return Result(*std::move(summary), std::move(rows));
+  return Collected([&](EachRow each_row) { return Run(statement, each_row); });
 }
 
 // --- the end ------------------------------------------------------------------------------------

@@ -14,10 +14,10 @@
 #include <string>
 #include <vector>
 
-#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 
+#include "client/internal/answer.h"
 #include "client/internal/background.h"
 #include "client/internal/lease_term.h"
 #include "client/internal/mutex.h"
@@ -55,8 +55,6 @@ class HeldLease : public std::enable_shared_from_this<HeldLease> {
   // As the last answer said.
   bool in_transaction() const;
 
-  // An error of `each_row` cancels the statement.
-  using EachRow = absl::FunctionRef<absl::Status(Row&&)>;
   absl::StatusOr<Summary> Run(const Statement& statement, EachRow each_row);
   absl::StatusOr<Result> Run(const Statement& statement);
 

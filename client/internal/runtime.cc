@@ -32,6 +32,20 @@ absl::StatusOr<std::shared_ptr<HeldLease>> Runtime::Acquire(const AcquireOptions
   return HeldLease::Hold(std::move(parts));
 }
 
+absl::StatusOr<Summary> Runtime::Once(const Statement& statement, const AcquireOptions& given,
+                                      EachRow each_row) {
+  AcquireOptions options = Merged(given, options_.acquire);
+  // The default is for leases that are renewed in the background; here it would be a hard end.
+  options.ttl = given.ttl;
+  v1::ExecuteRequest request = ToProto(statement, /*lease_token=*/"");
+  *request.mutable_once() = ToProto(options);
+  grpc::ClientContext context;
+  context.set_deadline(Background::DeadlineIn(statement.timeout.value_or(Duration::max())));
+  Answer answer = ReadAnswer(*replicas_.home()->sql, request, context, each_row);
+  if (!answer.refused.ok()) return answer.refused;
+  return SummaryOf(std::move(answer));
+}
+
 absl::StatusOr<LeaseTerm::Promise> Runtime::Renewed(Replica& replica, const std::string& lease_token) {
   v1::RenewRequest request;
   request.set_lease_token(lease_token);

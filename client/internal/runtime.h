@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 
 #include "client/internal/access.h"
+#include "client/internal/answer.h"
 #include "client/internal/background.h"
 #include "client/internal/held_lease.h"
 #include "client/internal/replica.h"
@@ -28,6 +29,9 @@ class Runtime {
   Runtime& operator=(const Runtime&) = delete;
 
   absl::StatusOr<std::shared_ptr<HeldLease>> Acquire(const AcquireOptions& given);
+
+  // Runs it on a lease that lives no longer.
+  absl::StatusOr<Summary> Once(const Statement& statement, const AcquireOptions& given, EachRow each_row);
 
  private:
   // Renews the lease, to learn from when its ttl counts.

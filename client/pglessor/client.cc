@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "client/internal/access.h"
+#include "client/internal/answer.h"
 #include "client/internal/background.h"
 #include "client/internal/runtime.h"
 
@@ -30,6 +31,12 @@ absl::StatusOr<Lease> Client::Acquire(const AcquireOptions& options) {
   absl::StatusOr<std::shared_ptr<internal::HeldLease>> held = runtime_->Acquire(options);
   if (!held.ok()) return held.status();
   return Lease(*std::move(held));
+}
+
+absl::StatusOr<Result> Client::Once(const Statement& statement, const AcquireOptions& options) {
+  if (runtime_ == nullptr) return absl::FailedPreconditionError("this Client was moved from");
+  return internal::Collected(
+      [&](internal::EachRow each_row) { return runtime_->Once(statement, options, each_row); });
 }
 
 }  // namespace pglessor

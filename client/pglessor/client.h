@@ -18,11 +18,16 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 
 #include "pglessor/acquire_options.h"
 #include "pglessor/lease.h"
+#include "pglessor/result.h"
+#include "pglessor/statement.h"
+#include "pglessor/value.h"
 
 namespace pglessor {
 
@@ -67,6 +72,18 @@ class Client {
   // Fails with: what the server says (see ErrorReason), UNAVAILABLE without a reason where it cannot be
   // reached, DEADLINE_EXCEEDED where `timeout` ran out first.
   absl::StatusOr<Lease> Acquire(const AcquireOptions& options = {});
+
+  // Runs one statement on a lease that begins and ends with it: one round trip instead of three. It commits
+  // by itself, and the session that it ran in is not seen again.
+  // Fails with: as Acquire and Lease::Execute. UNKNOWN `COMMIT_OUTCOME_UNKNOWN` wherever its answer was lost:
+  // look before you repeat it.
+  template <typename... Params>
+  absl::StatusOr<Result> Once(absl::string_view sql, Params&&... params) {
+    return Once(Statement(std::string(sql), {Value(std::forward<Params>(params))...}));
+  }
+  // With `ttl` it is cut off then; without, it takes as long as it takes. `Statement::timeout` is the call's
+  // deadline, the wait for a connection included.
+  absl::StatusOr<Result> Once(const Statement& statement, const AcquireOptions& options = {});
 
  private:
   explicit Client(std::unique_ptr<internal::Runtime> runtime);

@@ -19,6 +19,7 @@ struct AcquireRequest {
   std::optional<Duration> wait;  // zero = do not queue
   Priority priority = Priority::kNormal;
   std::map<std::string, std::string> tags;
+  Renewal renewal = Renewal::kByHolder;
   bool allow_fallback = false;  // the pool's fallback_pool will do, where the pool itself cannot serve it
   std::string request_id;       // attempts with the same one are one acquire; empty = it is alone
 };

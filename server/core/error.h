@@ -34,6 +34,8 @@ inline constexpr char kConnectionLost[] = "CONNECTION_LOST";
 inline constexpr char kLeaseUnclaimed[] = "LEASE_UNCLAIMED";
 inline constexpr char kLeaseDrained[] = "LEASE_DRAINED";
 inline constexpr char kLeaseBusy[] = "LEASE_BUSY";
+inline constexpr char kNoLease[] = "NO_LEASE";
+inline constexpr char kLeaseHeld[] = "LEASE_HELD";
 inline constexpr char kPoolExhausted[] = "POOL_EXHAUSTED";
 inline constexpr char kDatabaseUnavailable[] = "DATABASE_UNAVAILABLE";
 inline constexpr char kDatabaseAuthFailed[] = "DATABASE_AUTH_FAILED";
@@ -48,7 +50,6 @@ inline constexpr char kSqlError[] = "SQL_ERROR";
 inline constexpr char kUseGateway[] = "USE_GATEWAY";
 inline constexpr char kTooLarge[] = "TOO_LARGE";
 inline constexpr char kFaultInjectionOff[] = "FAULT_INJECTION_OFF";
-inline constexpr char kNotBuiltYet[] = "NOT_BUILT_YET";
 }  // namespace reason
 
 struct Violation {

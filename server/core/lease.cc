@@ -67,11 +67,25 @@ Lease::Look Lease::LookAt(Time now) {
 absl::Status Lease::Renew(Time now, std::optional<Duration> ttl, Time latest) {
   if (!Alive(now)) return EndedError(end_reason_.value_or(EndReason::kExpired));
   ttl_ = ttl.value_or(ttl_);
+  Extend(now, latest);
+  claimed_ = true;
+  return absl::OkStatus();
+}
+
+void Lease::RenewIfDue(Time now, Time latest) {
+  const bool itself = grant_.terms.renewal == Renewal::kByItself;
+  if (itself && Alive(now) && now >= due()) Extend(now, latest);
+}
+
+void Lease::Extend(Time now, Time latest) {
   expiry_ =
       std::min({SaturatingAdd(now, ttl_), latest, SaturatingAdd(grant_.acquired, limits_.max_lifetime)});
   term_ = expiry_ - now;
-  claimed_ = true;
-  return absl::OkStatus();
+}
+
+Time Lease::due() const {
+  // As early as holders are told to renew: at a third of the term.
+  return grant_.terms.renewal == Renewal::kByItself ? expiry_ - term_ / 3 * 2 : expiry_;
 }
 
 bool Lease::End(Time now, EndReason reason) {

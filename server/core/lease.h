@@ -41,6 +41,12 @@ enum class EndReason {
   kUnclaimed,       // its caller had gone before it had the answer
 };
 
+// Who moves a lease's end forward.
+enum class Renewal {
+  kByHolder,
+  kByItself,  // it is bound to a call whose end ends it, and is renewed until then
+};
+
 // What the caller asked for and diagnosis shows. `ttl` is the effective one.
 struct LeaseTerms {
   std::string tenant;
@@ -49,6 +55,7 @@ struct LeaseTerms {
   Priority priority = Priority::kNormal;
   std::map<std::string, std::string> tags;
   bool has_request_id = false;  // a retry may still ask for it
+  Renewal renewal = Renewal::kByHolder;
 };
 
 // What a lease is from its grant on.
@@ -87,6 +94,8 @@ class Lease {
   LeaseState state() const { return state_; }
   std::optional<EndReason> end_reason() const { return end_reason_; }
   Time expiry() const { return expiry_; }
+  // When somebody must look at it: its expiry, or before that its own renewal.
+  Time due() const;
   // Of its present term: what was asked for, or less where its lifetime or a drain ends before.
   Duration ttl() const { return term_; }
   bool has_run_a_statement() const { return last_statement_.value > 0; }
@@ -110,6 +119,9 @@ class Lease {
   // Fails with: the lease's end. Never revives.
   absl::Status Renew(Time now, std::optional<Duration> ttl, Time latest);
 
+  // Renews one that is alive and renews itself, if that is due.
+  void RenewIfDue(Time now, Time latest);
+
   // Its holder has it for sure: he ran a statement, or renewed it.
   bool claimed() const { return claimed_; }
 
@@ -123,6 +135,8 @@ class Lease {
   void Fenced();
 
  private:
+  void Extend(Time now, Time latest);
+
   const LeaseGrant grant_;
   const LeaseLimits limits_;
   LeaseState state_ = LeaseState::kActive;

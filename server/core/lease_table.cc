@@ -6,6 +6,11 @@
 #include "server/core/error.h"
 
 namespace pglessor::core {
+namespace {
+
+constexpr StatementId kFirstStatement{1};
+
+}  // namespace
 
 absl::Status LeaseNotFound() {
   return MakeError(absl::StatusCode::kNotFound,
@@ -18,11 +23,11 @@ LeaseView LeaseTable::Insert(LeaseGrant grant, Pool* pool, Granted granted, cons
   const LeaseCounter counter = grant.counter;
   auto record = std::make_unique<Record>(std::move(grant), pool, std::move(granted), limits);
   LeaseView view = ViewOf(*record);
-  const Time expiry = record->lease.expiry();
+  const Time due = record->lease.due();
   const Time look = limits.any() ? record->lease.LookAt(view.grant.acquired).next : Time::max();
   const bool added = leases_.Insert(counter, std::move(record));
   PGLESSOR_CHECK(added, "a lease's counter is given once");
-  expiries_.Schedule(counter, expiry);
+  expiries_.Schedule(counter, due);
   if (look != Time::max()) looks_.Schedule(counter, look);
   return view;
 }
@@ -38,7 +43,8 @@ absl::StatusOr<LeaseTable::Permit> LeaseTable::TakePermit(LeaseCounter lease) {
   leases_.With(lease, [&](auto& record) {
     const absl::StatusOr<StatementId> statement = record->lease.TakePermit(clock_.Now());
     if (statement.ok()) {
-      permit = Permit{*statement, record->connection};
+      permit = Permit{*statement, record->connection, std::nullopt};
+      if (*statement == kFirstStatement) permit->first_of = record->lease.grant();
     } else {
       permit = statement.status();
     }
@@ -57,13 +63,13 @@ absl::StatusOr<LeaseView> LeaseTable::Renew(LeaseCounter lease, std::optional<Du
   std::optional<Time> sooner;
   leases_.With(lease, [&](auto& record) {
     const Time now = clock_.Now();
-    const Time before = record->lease.expiry();
+    const Time before = record->lease.due();
     const absl::Status status = record->lease.Renew(now, ttl, latest);
     if (!status.ok()) {
       renewed = status;
       return;
     }
-    if (record->lease.expiry() < before) sooner = record->lease.expiry();
+    if (record->lease.due() < before) sooner = record->lease.due();
     renewed = ViewOf(*record);
   });
   if (sooner) expiries_.Schedule(lease, *sooner);
@@ -122,14 +128,31 @@ absl::AnyInvocable<void()> LeaseTable::Fenced(LeaseCounter lease, Connection::Fe
   };
 }
 
-std::vector<LeaseCounter> LeaseTable::TakeExpired(size_t limit) {
+absl::Status LeaseTable::WhenFenced(LeaseCounter lease, OnFenced on_fenced) {
+  absl::Status found = LeaseNotFound();
+  std::optional<Ended> stands_already;
+  leases_.With(lease, [&](auto& record) {
+    found = absl::OkStatus();
+    if (record->lease.state() == LeaseState::kEnded) {
+      stands_already = Ended{ViewOf(*record), false, record->transaction_was_open};
+    } else {
+      record->on_fenced.emplace_back(false, std::move(on_fenced));
+    }
+  });
+  if (stands_already) on_fenced(*stands_already);
+  return found;
+}
+
+std::vector<LeaseCounter> LeaseTable::TakeExpired(size_t limit, Time latest) {
   std::vector<LeaseCounter> expired;
   for (const LeaseCounter lease : expiries_.TakeDue(clock_.Now(), limit)) {
     std::optional<Time> later;
     leases_.With(lease, [&](auto& record) {
       if (record->lease.state() != LeaseState::kActive) return;
-      if (record->lease.Alive(clock_.Now())) {
-        later = record->lease.expiry();
+      const Time now = clock_.Now();
+      record->lease.RenewIfDue(now, latest);
+      if (record->lease.Alive(now)) {
+        later = record->lease.due();
       } else {
         expired.push_back(lease);
       }

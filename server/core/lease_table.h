@@ -61,6 +61,7 @@ class LeaseTable {
   struct Permit {
     StatementId statement;
     std::shared_ptr<Connection> connection;
+    std::optional<LeaseGrant> first_of;  // the lease, with its first statement
   };
 
   LeaseTable(const Clock& clock, const LeaseTableOptions& options) : clock_(clock), options_(options) {}
@@ -84,8 +85,13 @@ class LeaseTable {
   // the caller runs it once the connection is back in its pool, so that who is told finds it there.
   [[nodiscard]] absl::AnyInvocable<void()> Fenced(LeaseCounter lease, Connection::FenceReport report);
 
-  // At most `limit` leases whose time is over and that nobody has ended.
-  std::vector<LeaseCounter> TakeExpired(size_t limit);
+  // Tells when the lease has ended and the fence stands, whoever ended it: inside this call if that is so.
+  // Fails with: NOT_FOUND LEASE_NOT_FOUND; `on_fenced` is then dropped.
+  absl::Status WhenFenced(LeaseCounter lease, OnFenced on_fenced);
+
+  // At most `limit` leases whose time is over and that nobody has ended. Those that renew themselves, none
+  // past `latest`, are renewed on the way.
+  std::vector<LeaseCounter> TakeExpired(size_t limit, Time latest);
   // Leases whose holders were idle for too long, or that may have leaked; see Lease::LookAt. Each is looked
   // at when that says so.
   struct Remiss {
@@ -118,7 +124,7 @@ class LeaseTable {
     // Shared with the pool's registry; dropped when the lease has ended.
     std::shared_ptr<Connection> connection;
     bool transaction_was_open = false;                 // at its end
-    std::vector<std::pair<bool, OnFenced>> on_fenced;  // while it is ending; first: by_this_call
+    std::vector<std::pair<bool, OnFenced>> on_fenced;  // until it has ended; first: by_this_call
   };
 
   static LeaseView ViewOf(const Record& record);

@@ -245,7 +245,8 @@ LeaseView Lessor::Grant(Pool& pool, AcquireRequest request, Granted granted) {
                  std::clamp(request.ttl.value_or(options.default_ttl), options.min_ttl, options.max_ttl),
                  request.priority,
                  std::move(request.tags),
-                 !request.request_id.empty()};
+                 !request.request_id.empty(),
+                 request.renewal};
   grant.connection = granted.slot.slot.index;
   grant.connection_id = std::move(granted.connection_id);
   grant.backend_pid = granted.connection->backend_pid();
@@ -322,10 +323,19 @@ absl::StatusOr<LeaseView> Lessor::Renew(LeaseCounter lease, std::optional<Durati
   return renewed;
 }
 
+absl::Status Lessor::WhenEnded(LeaseCounter lease, absl::AnyInvocable<void(const LeaseView&)> ended) {
+  return leases_.WhenFenced(
+      lease, [ended = std::move(ended)](const LeaseTable::Ended& how) mutable { ended(how.lease); });
+}
+
 absl::StatusOr<Lessor::Running> Lessor::Execute(LeaseCounter lease, Statement statement,
                                                 std::shared_ptr<StatementSink> sink) {
   absl::StatusOr<LeaseTable::Permit> permit = leases_.TakePermit(lease);
   if (!permit.ok()) return permit.status();
+  if (const std::optional<LeaseGrant>& grant = permit->first_of) {
+    statement.label =
+        LeaseLabel{FormatLeaseId(IdOf(*grant)), grant->fencing_token.value, grant->pool, grant->terms.tenant};
+  }
   auto permit_sink =
       std::make_shared<PermitSink>(leases_, lease, permit->statement, statement.sql, std::move(sink));
   const StatementKey key{lease, permit->statement};
@@ -346,7 +356,7 @@ absl::StatusOr<std::vector<PoolView>> Lessor::Stats(absl::string_view name) {
 }
 
 void Lessor::Tick() {
-  for (const LeaseCounter lease : leases_.TakeExpired(kExpiriesPerTick)) {
+  for (const LeaseCounter lease : leases_.TakeExpired(kExpiriesPerTick, latest_expiry_.load())) {
     EndUnasked(lease, {EndReason::kExpired});
   }
   for (const auto& [lease, look] : leases_.TakeRemiss(kExpiriesPerTick)) {

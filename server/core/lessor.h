@@ -114,6 +114,10 @@ class Lessor {
   // Fails with: LEASE_NOT_FOUND; FAILED_PRECONDITION with the end reason.
   absl::StatusOr<LeaseView> Renew(LeaseCounter lease, std::optional<Duration> ttl);
 
+  // Told once the lease has ended and nothing of its holder can reach the database any more, whoever ended
+  // it. Fails with: LEASE_NOT_FOUND; `ended` is then dropped.
+  absl::Status WhenEnded(LeaseCounter lease, absl::AnyInvocable<void(const LeaseView&)> ended);
+
   // Each answers as Release does. Ending an ended lease is no failure. With `validate_only` nothing is
   // changed, and the answer is what would be.
   using ExpireDone = absl::AnyInvocable<void(absl::StatusOr<Expired>)>;

@@ -21,11 +21,20 @@ struct Parameter {
   bool binary = false;
 };
 
+// Who a lease is, as its own statements see it: see fencing_tokens.h for the number.
+struct LeaseLabel {
+  std::string lease_id;
+  uint64_t fencing_token = 0;
+  std::string pool;
+  std::string tenant;
+};
+
 struct Statement {
   std::string sql;
   std::vector<Parameter> parameters;
   std::optional<Duration> timeout;  // counted from when it is sent
   int64_t max_rows = 0;             // cut the result after so many; 0 = all
+  std::optional<LeaseLabel> label;  // with the first of a lease
 };
 
 struct Column {

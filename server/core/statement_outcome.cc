@@ -55,12 +55,15 @@ absl::string_view SkipToKeyword(absl::string_view sql) {
 
 }  // namespace
 
-bool StaysInTransaction(absl::string_view sql) {
+std::string FirstKeyword(absl::string_view sql) {
   sql = SkipToKeyword(sql);
   const auto* end = std::find_if_not(
       sql.begin(), sql.end(), [](char c) { return absl::ascii_isalpha(static_cast<unsigned char>(c)); });
-  const std::string keyword = absl::AsciiStrToUpper(sql.substr(0, static_cast<size_t>(end - sql.begin())));
-  return std::binary_search(kStays.begin(), kStays.end(), keyword);
+  return absl::AsciiStrToUpper(sql.substr(0, static_cast<size_t>(end - sql.begin())));
+}
+
+bool StaysInTransaction(absl::string_view sql) {
+  return std::binary_search(kStays.begin(), kStays.end(), FirstKeyword(sql));
 }
 
 absl::Status OutcomeOfUnanswered(const StatementEnd& end, bool stays_in_transaction,

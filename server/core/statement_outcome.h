@@ -14,6 +14,7 @@
 #pragma once
 
 #include <optional>
+#include <string>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
@@ -31,5 +32,8 @@ absl::Status OutcomeOfUnanswered(const StatementEnd& end, bool stays_in_transact
 // True if `sql` starts with a keyword, after blanks and comments, of which we know that it neither ends a
 // transaction nor can contain something that does.
 bool StaysInTransaction(absl::string_view sql);
+
+// The statement's first word, after blanks and comments, in capitals; empty if it does not begin with one.
+std::string FirstKeyword(absl::string_view sql);
 
 }  // namespace pglessor::core

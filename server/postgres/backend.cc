@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 
+#include <array>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -17,6 +18,18 @@ constexpr Oid kByteaOid = 17;
 constexpr Oid kInferredOid = 0;
 constexpr int kText = 0;
 constexpr int kBinary = 1;
+constexpr size_t kMaxParameters = 65'535;
+
+// For triggers and for people. Advisory: a holder may set them to something else.
+constexpr char kSetLabel[] =
+    "SELECT pg_catalog.set_config('pglessor.lease_id', $1, false), "
+    "pg_catalog.set_config('pglessor.fencing_token', $2, false), "
+    "pg_catalog.set_config('application_name', $3, false)";
+
+// PostgreSQL cuts it at 63 bytes; the settings are whole. None of the parts is the holder's free text.
+std::string ApplicationName(const core::LeaseLabel& label) {
+  return absl::StrCat("pglessor ", label.pool, "/", label.tenant, " ", label.lease_id);
+}
 
 struct ClearResult {
   void operator()(PGresult* result) const { PQclear(result); }
@@ -57,17 +70,31 @@ absl::Status Backend::SendStatement(const core::Statement& statement) {
     lengths[i] = parameter.value ? static_cast<int>(parameter.value->size()) : 0;
     formats[i] = parameter.binary ? kBinary : kText;
   }
-  if (PQsendQueryParams(raw_, statement.sql.c_str(), static_cast<int>(count), types.data(), values.data(),
-                        lengths.data(), formats.data(), kText) == 0) {
-    if (PQstatus(raw_) == CONNECTION_BAD) {
-      AfterSend(false);
-      return absl::OkStatus();
-    }
-    return absl::InvalidArgumentError(ErrorText());
-  }
-  PQsetSingleRowMode(raw_);
-  AfterSend(true);
+  // Before the label is on its way: libpq would refuse it behind that.
+  if (count > kMaxParameters) return absl::InvalidArgumentError("more than 65535 parameters");
+  const bool labelled = statement.label && SendLabel(*statement.label);
+  bool sent = PQsendQueryParams(raw_, statement.sql.c_str(), static_cast<int>(count), types.data(),
+                                values.data(), lengths.data(), formats.data(), kText) == 1;
+  if (labelled) sent = sent && PQpipelineSync(raw_) == 1;
+  if (!sent && !labelled && PQstatus(raw_) != CONNECTION_BAD) return absl::InvalidArgumentError(ErrorText());
+  if (sent && !labelled) PQsetSingleRowMode(raw_);
+  AfterSend(sent);
   return absl::OkStatus();
+}
+
+bool Backend::SendLabel(const core::LeaseLabel& label) {
+  // In a pipeline, and with a Sync between the two: so the statement is in no transaction with it.
+  if (PQenterPipelineMode(raw_) == 0) return false;
+  pipelined_ = true;
+  labelling_ = true;
+  const std::string token = absl::StrCat(label.fencing_token);
+  const std::string name = ApplicationName(label);
+  const std::array<const char*, 3> values = {label.lease_id.c_str(), token.c_str(), name.c_str()};
+  // What fails here shows when the statement itself is sent.
+  PQsendQueryParams(raw_, kSetLabel, static_cast<int>(values.size()), nullptr, values.data(), nullptr,
+                    nullptr, kText);
+  PQpipelineSync(raw_);
+  return true;
 }
 
 absl::Status Backend::SendSimple(const char* sql) {
@@ -159,10 +186,24 @@ bool Backend::TakeCopyData() {
   return true;
 }
 
+// After one statement's answer in a pipeline.
+bool Backend::TakeSync() {
+  if (std::exchange(labelling_, false)) {
+    PQsetSingleRowMode(raw_);  // of the statement behind the label
+    return true;
+  }
+  PGLESSOR_CHECK(PQexitPipelineMode(raw_) == 1, "nothing is left in a pipeline whose last answer has come");
+  pipelined_ = false;
+  return false;
+}
+
 bool Backend::TakeResult() {
   if (!busy_ || PQisBusy(raw_) == 1) return false;
   const ResultPtr result(PQgetResult(raw_));
-  if (result == nullptr) {
+  if (result == nullptr && pipelined_) return true;  // its Sync is still to come
+  const bool synced = result != nullptr && PQresultStatus(result.get()) == PGRES_PIPELINE_SYNC;
+  if (synced && TakeSync()) return true;
+  if (result == nullptr || synced) {
     busy_ = false;
     listener_->OnReady();
     return watch_ != nullptr && busy_;
@@ -184,7 +225,7 @@ bool Backend::TakeResult() {
         return false;
       }
   }
-  listener_->OnResult(*result);
+  if (!labelling_) listener_->OnResult(*result);
   return true;
 }
 

@@ -58,7 +58,9 @@ class Backend {
   void SetIdentity(BackendIdentity identity) { identity_ = identity; }
   const BackendIdentity& identity() const { return identity_; }
 
-  // One statement by the extended protocol. Requires: idle.
+  // One statement by the extended protocol, with the label that it may have sent along in front: as a
+  // statement of its own, in a transaction of its own, but without waiting for its answer, which is nobody's.
+  // Requires: idle; a COPY has no label.
   // Fails with: INVALID_ARGUMENT if libpq refuses it (nothing was sent then); otherwise failures
   // are lost
   //   connections and come to the listener.
@@ -83,6 +85,8 @@ class Backend {
 
  private:
   void OnSocket(bool readable, bool writable);
+  bool SendLabel(const core::LeaseLabel& label);
+  bool TakeSync();
   void AfterSend(bool sent);
   void Flush();
   void Take();
@@ -102,6 +106,8 @@ class Backend {
   bool paused_ = false;
   bool unsent_ = false;
   bool copying_out_ = false;
+  bool pipelined_ = false;  // a label was sent in front of the statement
+  bool labelling_ = false;  // and its answer is still to come
   // Lets a posted task see that this is gone.
   const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -10,6 +10,7 @@
 
 #include "server/core/check.h"
 #include "server/core/error.h"
+#include "server/core/statement_outcome.h"
 #include "server/postgres/error_status.h"
 #include "server/postgres/type_names.h"
 
@@ -104,6 +105,13 @@ void Session::Start(core::StatementKey key, core::Statement statement,
   PGLESSOR_CHECK(!running_ && !backend_->busy(), "the lease's permit lets one statement run at a time");
   end.was_in_transaction = backend_->InTransaction();
   end.sent = true;
+  if (statement.label) label_ = std::move(statement.label);
+  // It waits behind a COPY, which libpq can end in no pipeline.
+  if (label_ && core::FirstKeyword(statement.sql) != "COPY") {
+    statement.label = std::exchange(label_, std::nullopt);
+  } else {
+    statement.label.reset();
+  }
   const core::Time sent_at = loop_.Now();
   const absl::Status sent = backend_->SendStatement(statement);
   if (!sent.ok()) {
@@ -180,6 +188,7 @@ void Session::FinishStatement(core::StatementEnd::How how) {
 
 Session::FenceReport Session::RaiseFence(core::LeaseCounter lease) {
   fenced_through_ = lease;
+  label_.reset();
   FenceReport report;
   report.transaction_was_open = backend_ != nullptr && backend_->InTransaction();
   if (!running_) return report;

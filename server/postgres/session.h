@@ -114,6 +114,7 @@ class Session : public core::Connection,
   std::unique_ptr<Backend> backend_;  // null once closed
   Callback on_lost_;                  // null once told, or once closing
   std::optional<RunningStatement> running_;
+  std::optional<core::LeaseLabel> label_;  // the lease's, until a statement takes it along
   Step step_ = Step::kStatement;
   core::LeaseCounter fenced_through_;
   int cancels_in_flight_ = 0;

@@ -51,7 +51,7 @@ struct CallQueue {
 };
 
 // What all calls share: their context, the events, and the way from listening to done.
-// Threads: OnRequest, OnGone and OnWritten run on the queue's thread.
+// Threads: OnRequest, OnRead, OnWritten and OnDone run on the queue's thread.
 class Call : public std::enable_shared_from_this<Call> {
  public:
   explicit Call(CallQueue& queue) : queue_(queue) {
@@ -101,6 +101,7 @@ class Call : public std::enable_shared_from_this<Call> {
   virtual void Refuse(const grpc::Status& why) = 0;
   // The call is over. `delivered`: the answer went out whole, as far as gRPC knows.
   virtual void OnDone(bool delivered) = 0;
+  virtual void OnRead(bool /*ok*/) {}
   virtual void OnWritten(bool /*ok*/) {}
 
   grpc::ServerContext& context() { return context_; }
@@ -108,6 +109,10 @@ class Call : public std::enable_shared_from_this<Call> {
   void* FinishTag() {
     finished_.Hold(shared_from_this());
     return &finished_;
+  }
+  void* ReadTag() {
+    read_.Hold(shared_from_this());
+    return &read_;
   }
   void* WriteTag() {
     written_.Hold(shared_from_this());
@@ -135,6 +140,7 @@ class Call : public std::enable_shared_from_this<Call> {
     OnDone(!context_.IsCancelled());
   }
   void Finished(bool) {}
+  void HasRead(bool ok) { OnRead(ok); }
   void Written(bool ok) { OnWritten(ok); }
 
   CallQueue& queue_;
@@ -143,6 +149,7 @@ class Call : public std::enable_shared_from_this<Call> {
   Step received_{*this, &Call::Received};
   Step done_{*this, &Call::Done};
   Step finished_{*this, &Call::Finished};
+  Step read_{*this, &Call::HasRead};
   Step written_{*this, &Call::Written};
 };
 
@@ -189,35 +196,6 @@ class UnaryCall : public Call {
   Request request_;
   Responder responder_;
   std::function<void(bool)> when_done_;
-};
-
-// A stream that is refused as soon as it opens. `Stream` is a ServerAsyncWriter or -ReaderWriter.
-template <typename Stream>
-class RefusedStream : public Call {
- public:
-  struct Method {
-    std::function<void(grpc::ServerContext*, Stream*, grpc::ServerCompletionQueue*, void*)> listen;
-    grpc::Status why;
-    const google::protobuf::Message& asked;
-  };
-
-  RefusedStream(CallQueue& queue, const Method& method) : Call(queue), method_(method), stream_(&context()) {}
-
-  static void Serve(CallQueue& queue, const Method& method) {
-    std::make_shared<RefusedStream>(queue, method)->Start();
-  }
-
- protected:
-  void Listen(void* tag) override { method_.listen(&context(), &stream_, queue().queue.get(), tag); }
-  void ListenAgain() override { Serve(queue(), method_); }
-  const google::protobuf::Message& Asked() const override { return method_.asked; }
-  void Refuse(const grpc::Status& why) override { stream_.Finish(why, FinishTag()); }
-  void OnRequest() override { Refuse(method_.why); }
-  void OnDone(bool) override {}
-
- private:
-  const Method& method_;
-  Stream stream_;
 };
 
 }  // namespace pglessor::rpc

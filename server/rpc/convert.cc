@@ -202,6 +202,13 @@ absl::StatusOr<core::Duration> TtlFromProto(const google::protobuf::Duration& sp
   return ttl;
 }
 
+absl::Status Within(const char* field, const absl::Status& fault) {
+  const std::optional<core::ErrorDetail> detail = core::DetailOf(fault);
+  if (!detail || detail->fields.size() != 1) return fault;
+  const core::Violation& violation = detail->fields[0];
+  return FieldInvalid(absl::StrCat(field, ".", violation.subject), violation.description);
+}
+
 absl::StatusOr<core::AcquireRequest> FromProto(const v1::AcquireRequest& request, const Caller& caller) {
   core::AcquireRequest acquire;
   acquire.pool = request.pool().empty() ? kDefaultPool : request.pool();
@@ -399,6 +406,14 @@ v1::ConnectionStats ToProto(const core::PoolView::Row& row, core::Time now, core
   } else {
     *proto.mutable_idle() = ToProto(now - row.slot.last_use);
   }
+  return proto;
+}
+
+v1::ReleaseResponse ToProto(const core::Lessor::Released& released, const core::Lessor& lessor) {
+  v1::ReleaseResponse proto;
+  *proto.mutable_lease() = ToProto(released.lease, lessor);
+  proto.set_already_released(released.already_released);
+  proto.set_rolled_back(released.rolled_back);
   return proto;
 }
 

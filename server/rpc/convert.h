@@ -31,6 +31,9 @@ absl::StatusOr<core::Duration> FromProto(const google::protobuf::Duration& span,
 // A ttl: as above, and not zero.
 absl::StatusOr<core::Duration> TtlFromProto(const google::protobuf::Duration& span);
 
+// A fault of a message that stands in `field` of another: it names the path to its own field.
+absl::Status Within(const char* field, const absl::Status& fault);
+
 // For the tenant that it names, or the caller's own.
 // Fails with: FIELD_INVALID; PERMISSION_DENIED, if the caller may not act for that tenant.
 absl::StatusOr<core::AcquireRequest> FromProto(const v1::AcquireRequest& request, const Caller& caller);
@@ -58,6 +61,8 @@ v1::Lease ToProto(const core::LeaseView& lease, const core::Lessor& lessor);
 
 v1::ConnectionStats ToProto(const core::PoolView::Row& row, core::Time now, core::WallTime now_wall,
                             const core::Lessor& lessor);
+v1::ReleaseResponse ToProto(const core::Lessor::Released& released, const core::Lessor& lessor);
+
 v1::PoolStats ToProto(const core::PoolView& pool, const core::Lessor& lessor, bool omit_connections);
 
 }  // namespace pglessor::rpc

@@ -2,27 +2,13 @@
 
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-
 #include "server/core/error.h"
+#include "server/rpc/caller.h"
+#include "server/rpc/convert.h"
 #include "server/rpc/status.h"
 #include "server/rpc/values.h"
 
 namespace pglessor::rpc {
-namespace {
-
-constexpr int kDefaultBatchRows = 256;
-constexpr size_t kMaxBatchBytes = 1 << 20;
-// A message's default limit in gRPC's clients.
-constexpr size_t kMaxRowBytes = 4 << 20;
-// What a row and each of its values take beyond their bytes, at most, once they are encoded.
-constexpr size_t kRowOverhead = 32;
-constexpr size_t kValueOverhead = 16;
-// Messages that stand ready before PostgreSQL is asked to pause, and how few before it goes on.
-constexpr size_t kPauseAt = 4;
-constexpr size_t kResumeAt = 1;
-
-}  // namespace
 
 ExecuteCall::ExecuteCall(CallQueue& queue, const Method& method)
     : Call(queue), method_(method), writer_(&context()) {}
@@ -37,99 +23,130 @@ void ExecuteCall::Listen(void* tag) {
 
 void ExecuteCall::OnRequest() {
   const absl::Status begun = Begin();
-  if (!begun.ok()) Refuse(ToGrpc(begun));
+  if (!begun.ok()) Finish(begun);
 }
 
 absl::Status ExecuteCall::Begin() {
   if (request_.on_case() == v1::ExecuteRequest::ON_NOT_SET) {
     return core::FieldInvalid("on", "expected lease_token, or once");
   }
-  if (request_.has_once()) return NotBuiltYet("Execute.once");
   absl::StatusOr<core::Statement> statement = StatementFromProto(request_);
   if (!statement.ok()) return statement.status();
-  batch_rows_ = request_.batch_rows() > 0 ? request_.batch_rows() : kDefaultBatchRows;
+  {
+    const core::MutexLock lock(mutex_);
+    batches_.emplace(request_.batch_rows());
+  }
+  if (request_.has_once()) return BeginOnce(*std::move(statement));
   const absl::StatusOr<core::LeaseCounter> lease = Prove(caller(), method_.lessor, request_.lease_token());
   if (!lease.ok()) return lease.status();
-  absl::StatusOr<core::Lessor::Running> running = method_.lessor.Execute(
-      *lease, *std::move(statement), std::static_pointer_cast<ExecuteCall>(shared_from_this()));
+  return Run(*lease, *std::move(statement));
+}
+
+absl::Status ExecuteCall::BeginOnce(core::Statement statement) {
+  absl::StatusOr<core::AcquireRequest> acquire = FromProto(request_.once(), caller());
+  if (!acquire.ok()) return Within("once", acquire.status());
+  if (!acquire->request_id.empty()) {
+    return core::FieldInvalid("once.request_id", "expected none: a statement is not safe to repeat");
+  }
+  if (!acquire->ttl) acquire->renewal = core::Renewal::kByItself;
+  attempt_ =
+      method_.lessor.Acquire(*std::move(acquire), [self = Self(), statement = std::move(statement)](
+                                                      const absl::StatusOr<core::LeaseView>& lease) mutable {
+        self->OnAcquired(lease, std::move(statement));
+      });
+  return absl::OkStatus();
+}
+
+void ExecuteCall::OnAcquired(const absl::StatusOr<core::LeaseView>& lease, core::Statement statement) {
+  if (!lease.ok()) {
+    Finish(lease.status());
+    return;
+  }
+  const core::LeaseCounter counter = lease->grant.counter;
+  bool gone = false;
+  {
+    const core::MutexLock lock(mutex_);
+    once_ = counter;
+    gone = gone_;
+  }
+  const absl::Status run =
+      gone ? absl::CancelledError("the caller has gone") : Run(counter, std::move(statement));
+  if (!run.ok()) ReleaseAndFinish(counter, run);
+}
+
+absl::Status ExecuteCall::Run(core::LeaseCounter lease, core::Statement statement) {
+  absl::StatusOr<core::Lessor::Running> running = method_.lessor.Execute(lease, std::move(statement), Self());
   if (!running.ok()) return running.status();
-  bool abandoned = false;
+  // What happened before we were here, and found nothing running.
+  bool cancel = false;
+  std::optional<core::Lessor::Running> resume;
   {
     const core::MutexLock lock(mutex_);
     running_ = *std::move(running);
-    abandoned = abandoned_;
+    cancel = abandoned_;
+    resume = ToResume();
   }
-  if (abandoned) Abandon();  // a row was too large before we were here
+  if (cancel) CancelStatement();
+  if (resume) resume->ResumeRows();
   return absl::OkStatus();
 }
 
 void ExecuteCall::OnColumns(std::vector<core::Column> columns) {
-  columns_told_ = true;
-  v1::ExecuteResponse message;
-  for (const core::Column& column : columns) {
-    column_types_.push_back(column.type_oid);
-    ToProto(column, *message.mutable_header()->add_columns());
-  }
-  message.mutable_header();
   const core::MutexLock lock(mutex_);
-  // It waits for the first rows, or for the end, and goes out with them.
-  ready_.push_back(std::move(message));
+  batches_->AddColumns(columns);
 }
 
 core::StatementSink::Flow ExecuteCall::OnRow(core::Row row) {
-  size_t values = 0;
-  for (const core::Field& field : row) values += field ? field->size() : 0;
-  const size_t bytes = kRowOverhead + row.size() * kValueOverhead + values;
-  bool abandon = false;
-  Flow flow = Flow::kContinue;
   {
     const core::MutexLock lock(mutex_);
     if (abandoned_) return Flow::kContinue;
-    if (bytes > kMaxRowBytes) {
-      too_large_ =
-          core::MakeError(absl::StatusCode::kResourceExhausted,
-                          absl::StrCat("a row of ", values, " bytes is over the limit of ", kMaxRowBytes,
-                                       "; select less of it, or use a PostgreSQL driver on the lease"),
-                          {.reason = core::reason::kTooLarge});
-      abandon = true;
-    } else {
-      if (batch_bytes_ + bytes > kMaxBatchBytes) CloseBatch();
-      v1::Row& to = *batch_.mutable_rows()->add_rows();
-      for (size_t i = 0; i < row.size(); ++i) ToProto(row[i], column_types_[i], *to.add_values());
-      batch_bytes_ += bytes;
-      if (batch_.rows().rows_size() >= batch_rows_ || batch_bytes_ >= kMaxBatchBytes) CloseBatch();
+    const absl::Status added =
+        batches_->AddRow(row, [this](v1::ExecuteResponse&& message)
+                                  ABSL_NO_THREAD_SAFETY_ANALYSIS { ready_.push_back(std::move(message)); });
+    if (added.ok()) {
       Write();
       paused_ = ready_.size() >= kPauseAt;
-      if (paused_) flow = Flow::kPause;
+      return paused_ ? Flow::kPause : Flow::kContinue;
     }
+    abandoned_ = true;
   }
-  if (abandon) Abandon();
-  return flow;
+  CancelStatement();
+  return Flow::kContinue;
 }
 
 void ExecuteCall::OnEnd(core::StatementEnd end) {
-  const core::MutexLock lock(mutex_);
-  if (!too_large_.ok()) end.error = too_large_;
-  if (end.error.ok()) {
-    CloseBatch();
-    if (!columns_told_) ready_.emplace_back().mutable_header();
-    ToProto(end, *ready_.emplace_back().mutable_summary());
+  std::optional<core::LeaseCounter> once;
+  absl::Status status;
+  {
+    const core::MutexLock lock(mutex_);
+    status = batches_->End(end, [this](v1::ExecuteResponse&& message)
+                                    ABSL_NO_THREAD_SAFETY_ANALYSIS { ready_.push_back(std::move(message)); });
+    once = once_;
   }
-  end_ = ToGrpc(end.error);
+  if (once) {
+    ReleaseAndFinish(*once, status);
+  } else {
+    Finish(status);
+  }
+}
+
+void ExecuteCall::Finish(const absl::Status& status) {
+  const core::MutexLock lock(mutex_);
+  end_ = ToGrpc(status);
+  if (gone_) ready_.clear();
   Write();
 }
 
-void ExecuteCall::CloseBatch() {
-  if (batch_.rows().rows().empty()) return;
-  ready_.push_back(std::move(batch_));
-  batch_.Clear();
-  batch_bytes_ = 0;
+void ExecuteCall::ReleaseAndFinish(core::LeaseCounter lease, const absl::Status& status) {
+  // Where the lease was taken away meanwhile, the statement's outcome is as it is.
+  method_.lessor.Release(
+      lease, core::Disposition::kReturn,
+      [self = Self(), status](const absl::StatusOr<core::Lessor::Released>&) { self->Finish(status); });
 }
 
 void ExecuteCall::Write() {
   if (writing_ || finished_) return;
-  const bool only_header = ready_.size() == 1 && ready_.front().has_header();
-  if (ready_.empty() || (only_header && !end_)) {
+  if (ready_.empty()) {
     if (!end_) return;
     finished_ = true;
     writer_.Finish(*end_, FinishTag());
@@ -149,36 +166,49 @@ void ExecuteCall::Write() {
 }
 
 void ExecuteCall::OnWritten(bool ok) {
-  bool resume = false;
-  std::optional<core::Lessor::Running> running;
+  std::optional<core::Lessor::Running> resume;
   {
     const core::MutexLock lock(mutex_);
     writing_ = false;
     if (!ok) ready_.clear();  // the caller has gone; OnDone says so too
     Write();
-    resume = paused_ && ready_.size() <= kResumeAt;
-    if (resume) {
-      paused_ = false;
-      running = running_;
-    }
+    resume = ToResume();
   }
-  if (running) running->ResumeRows();
+  if (resume) resume->ResumeRows();
+}
+
+std::optional<core::Lessor::Running> ExecuteCall::ToResume() {
+  if (!paused_ || ready_.size() > kResumeAt || !running_) return std::nullopt;
+  paused_ = false;
+  return running_;
 }
 
 void ExecuteCall::OnDone(bool delivered) {
-  if (!delivered) Abandon();
+  if (delivered) return;
+  if (attempt_ != nullptr) method_.lessor.Over(attempt_, /*delivered=*/false);
+  std::optional<core::LeaseCounter> once;
+  {
+    const core::MutexLock lock(mutex_);
+    gone_ = true;
+    abandoned_ = true;
+    ready_.clear();
+    once = once_;
+  }
+  if (once) {
+    // Cancels what runs, by force where it does not heed that. Whoever finishes the call waits for it too.
+    method_.lessor.Release(*once, core::Disposition::kReturn,
+                           [](const absl::StatusOr<core::Lessor::Released>&) {});
+  } else {
+    CancelStatement();
+  }
 }
 
-void ExecuteCall::Abandon() {
+void ExecuteCall::CancelStatement() {
   std::optional<core::Lessor::Running> running;
   {
     const core::MutexLock lock(mutex_);
-    abandoned_ = true;
-    ready_.clear();
-    batch_.Clear();
-    batch_bytes_ = 0;
-    paused_ = false;
     if (!end_) running = running_;
+    paused_ = false;
   }
   if (!running) return;
   running->Cancel();

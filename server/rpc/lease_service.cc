@@ -76,11 +76,7 @@ class LeaseServiceImpl : public Service {
                          call->Fail(ToGrpc(released.status()));
                          return;
                        }
-                       v1::ReleaseResponse response;
-                       *response.mutable_lease() = ToProto(released->lease, *lessor_);
-                       response.set_already_released(released->already_released);
-                       response.set_rolled_back(released->rolled_back);
-                       call->Finish(response);
+                       call->Finish(ToProto(*released, *lessor_));
                      });
   }
 

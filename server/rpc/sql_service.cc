@@ -3,13 +3,10 @@
 #include "pglessor/v1/sql_service.grpc.pb.h"
 #include "server/rpc/execute_call.h"
 #include "server/rpc/services.h"
-#include "server/rpc/status.h"
+#include "server/rpc/session_call.h"
 
 namespace pglessor::rpc {
 namespace {
-
-using SessionStream = grpc::ServerAsyncReaderWriter<v1::SessionResponse, v1::SessionRequest>;
-using SessionCall = RefusedStream<SessionStream>;
 
 class SqlServiceImpl : public Service {
  public:
@@ -21,17 +18,20 @@ class SqlServiceImpl : public Service {
                               async_.RequestExecute(context, request, writer, completion, completion, tag);
                             },
                             backend.lessor});
+    session_.emplace(SessionCall::Method{[this](auto* context, auto* stream, auto* completion, void* tag) {
+                                           async_.RequestSession(context, stream, completion, completion,
+                                                                 tag);
+                                         },
+                                         backend.lessor});
     ExecuteCall::Serve(queue, *execute_);
-    SessionCall::Serve(queue, session_);
+    SessionCall::Serve(queue, *session_);
   }
 
  private:
   v1::SqlService::AsyncService async_;
-  std::optional<ExecuteCall::Method> execute_;  // set by Serve
-  const SessionCall::Method session_{[this](auto* context, auto* stream, auto* queue, void* tag) {
-                                       async_.RequestSession(context, stream, queue, queue, tag);
-                                     },
-                                     ToGrpc(NotBuiltYet("Session")), v1::SessionRequest::default_instance()};
+  // Set by Serve.
+  std::optional<ExecuteCall::Method> execute_;
+  std::optional<SessionCall::Method> session_;
 };
 
 }  // namespace

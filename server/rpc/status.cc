@@ -84,10 +84,4 @@ grpc::Status ToGrpc(const absl::Status& status) {
   return {code, proto.message(), proto.SerializeAsString()};
 }
 
-absl::Status NotBuiltYet(absl::string_view what) {
-  return core::MakeError(absl::StatusCode::kUnimplemented,
-                         absl::StrCat(what, " is not built yet; the README lists what is"),
-                         {.reason = core::reason::kNotBuiltYet});
-}
-
 }  // namespace pglessor::rpc

@@ -17,7 +17,4 @@ namespace pglessor::rpc {
 v1::Status ToProto(const absl::Status& status);
 grpc::Status ToGrpc(const absl::Status& status);
 
-// UNIMPLEMENTED, and a sentence that says since when it will be there.
-absl::Status NotBuiltYet(absl::string_view what);
-
 }  // namespace pglessor::rpc

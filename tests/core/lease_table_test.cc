@@ -179,18 +179,18 @@ TEST_F(LeaseTableTest, HandsEachExpiredLeaseOutOnce) {
   Insert(2, 5s);
   Insert(3, 20s);
   clock_.Advance(10s - 1ns);
-  EXPECT_THAT(table_.TakeExpired(kAll), ElementsAre(LeaseCounter{2}));
+  EXPECT_THAT(table_.TakeExpired(kAll, Time::max()), ElementsAre(LeaseCounter{2}));
   clock_.Advance(1ns);
-  EXPECT_THAT(table_.TakeExpired(kAll), ElementsAre(LeaseCounter{1}));
-  EXPECT_THAT(table_.TakeExpired(kAll), IsEmpty());
+  EXPECT_THAT(table_.TakeExpired(kAll, Time::max()), ElementsAre(LeaseCounter{1}));
+  EXPECT_THAT(table_.TakeExpired(kAll, Time::max()), IsEmpty());
 }
 
 TEST_F(LeaseTableTest, HandsOutNoMoreExpiredThanAskedFor) {
   for (uint64_t i = 1; i <= 5; ++i) Insert(i, 10s);
   clock_.Advance(10s);
-  EXPECT_EQ(table_.TakeExpired(2).size(), 2U);
-  EXPECT_EQ(table_.TakeExpired(2).size(), 2U);
-  EXPECT_EQ(table_.TakeExpired(2).size(), 1U);
+  EXPECT_EQ(table_.TakeExpired(2, Time::max()).size(), 2U);
+  EXPECT_EQ(table_.TakeExpired(2, Time::max()).size(), 2U);
+  EXPECT_EQ(table_.TakeExpired(2, Time::max()).size(), 1U);
 }
 
 TEST_F(LeaseTableTest, RemindsARenewedLeaseAtItsNewExpiry) {
@@ -198,18 +198,18 @@ TEST_F(LeaseTableTest, RemindsARenewedLeaseAtItsNewExpiry) {
   clock_.Advance(9s);
   ASSERT_THAT(table_.Renew({1}, std::nullopt, Time::max()), IsOk());
   clock_.Advance(9s);
-  EXPECT_THAT(table_.TakeExpired(kAll), IsEmpty());
+  EXPECT_THAT(table_.TakeExpired(kAll, Time::max()), IsEmpty());
   clock_.Advance(1s - 1ns);
-  EXPECT_THAT(table_.TakeExpired(kAll), IsEmpty());
+  EXPECT_THAT(table_.TakeExpired(kAll, Time::max()), IsEmpty());
   clock_.Advance(1ns);
-  EXPECT_THAT(table_.TakeExpired(kAll), ElementsAre(LeaseCounter{1}));
+  EXPECT_THAT(table_.TakeExpired(kAll, Time::max()), ElementsAre(LeaseCounter{1}));
 }
 
 TEST_F(LeaseTableTest, RemindsAShortenedLeaseAtItsSoonerExpiry) {
   Insert(1, 1h);
   ASSERT_THAT(table_.Renew({1}, 1s, Time::max()), IsOk());
   clock_.Advance(1s);
-  EXPECT_THAT(table_.TakeExpired(kAll), ElementsAre(LeaseCounter{1}));
+  EXPECT_THAT(table_.TakeExpired(kAll, Time::max()), ElementsAre(LeaseCounter{1}));
 }
 
 TEST_F(LeaseTableTest, DoesNotExpireWhatHasEnded) {
@@ -218,7 +218,7 @@ TEST_F(LeaseTableTest, DoesNotExpireWhatHasEnded) {
   EndAndFence(1);
   End(2, EndReason::kReleased);  // its fence does not stand yet
   clock_.Advance(10s);
-  EXPECT_THAT(table_.TakeExpired(kAll), IsEmpty());
+  EXPECT_THAT(table_.TakeExpired(kAll, Time::max()), IsEmpty());
 }
 
 // S16: both judge in one critical section by one clock, so exactly one of them wins.
@@ -235,7 +235,7 @@ TEST_F(LeaseTableTest, RenewsOneNanosecondBeforeExpiry) {
   clock_.Advance(10s - 1ns);
   EXPECT_THAT(table_.Renew({1}, std::nullopt, Time::max()), IsOk());
   clock_.Advance(1ns);
-  EXPECT_THAT(table_.TakeExpired(kAll), IsEmpty());
+  EXPECT_THAT(table_.TakeExpired(kAll, Time::max()), IsEmpty());
 }
 
 TEST_F(LeaseTableTest, NeverRenewsPastTheLongestLifetime) {
@@ -245,7 +245,7 @@ TEST_F(LeaseTableTest, NeverRenewsPastTheLongestLifetime) {
   ASSERT_THAT(renewed, IsOk());
   EXPECT_EQ(renewed->expire_wall, clock_.WallNow() + 6s);
   clock_.Advance(6s);
-  EXPECT_THAT(table_.TakeExpired(kAll), ElementsAre(LeaseCounter{1}));
+  EXPECT_THAT(table_.TakeExpired(kAll, Time::max()), ElementsAre(LeaseCounter{1}));
 }
 
 TEST_F(LeaseTableTest, RemembersAnEndedLeaseForTheRetention) {
@@ -298,6 +298,89 @@ TEST_F(LeaseTableTest, ListsTheLiveOldestFirst) {
 TEST_F(LeaseTableTest, HasEachCounterOnce) {
   Insert(1);
   EXPECT_DEATH(Insert(1), "given once");
+}
+
+// --- bound to a call ---------------------------------------------------------------------------
+
+class BoundLeaseTest : public LeaseTableTest {
+ protected:
+  void InsertBound(uint64_t counter, Duration ttl, Duration max_lifetime = 24h) {
+    LeaseGrant grant;
+    grant.counter = {counter};
+    grant.terms.ttl = ttl;
+    grant.terms.renewal = Renewal::kByItself;
+    grant.acquired = clock_.Now();
+    core::Granted granted;
+    granted.connection = connection_;
+    table_.Insert(std::move(grant), nullptr, std::move(granted), {.max_lifetime = max_lifetime});
+  }
+  // As the reaper does, often.
+  std::vector<LeaseCounter> TickFor(Duration span, Time latest = Time::max()) {
+    std::vector<LeaseCounter> expired;
+    for (Duration gone{}; gone < span && expired.empty(); gone += 1s) {
+      clock_.Advance(1s);
+      expired = table_.TakeExpired(kAll, latest);
+    }
+    return expired;
+  }
+};
+
+TEST_F(BoundLeaseTest, IsRenewedAsLongAsItLives) {
+  InsertBound(1, 10s);
+  EXPECT_THAT(TickFor(1h), IsEmpty());
+  EXPECT_THAT(table_.TakePermit({1}), IsOk());
+  EndAndFence(1);
+  EXPECT_THAT(TickFor(1h), IsEmpty());
+}
+
+TEST_F(BoundLeaseTest, ExpiresWhenNobodyLookedForATtl) {
+  InsertBound(1, 10s);
+  clock_.Advance(10s);
+  EXPECT_THAT(table_.TakePermit({1}), HasReason("LEASE_EXPIRED"));
+  EXPECT_THAT(table_.TakeExpired(kAll, Time::max()), ElementsAre(LeaseCounter{1}));
+}
+
+TEST_F(BoundLeaseTest, IsNotRenewedPastItsLifetime) {
+  InsertBound(1, 10s, 60s);
+  EXPECT_THAT(TickFor(59s), IsEmpty());
+  EXPECT_THAT(TickFor(1s), ElementsAre(LeaseCounter{1}));
+}
+
+TEST_F(BoundLeaseTest, IsNotRenewedPastADrainsDeadline) {
+  InsertBound(1, 10s);
+  const Time deadline = clock_.Now() + 30s;
+  EXPECT_THAT(TickFor(29s, deadline), IsEmpty());
+  EXPECT_THAT(TickFor(1s, deadline), ElementsAre(LeaseCounter{1}));
+}
+
+TEST_F(BoundLeaseTest, ARenewalByItsHolderSetsWhatItIsRenewedBy) {
+  InsertBound(1, 10s);
+  EXPECT_EQ(table_.Renew({1}, 2s, Time::max())->ttl, 2s);
+  EXPECT_THAT(TickFor(1h), IsEmpty());
+  EXPECT_EQ(table_.View({1})->ttl, 2s);
+}
+
+// --- who waits for an end ----------------------------------------------------------------------
+
+TEST_F(LeaseTableTest, TellsWhenTheFenceStandsWhoeverEndedIt) {
+  Insert(1);
+  int told = 0;
+  EXPECT_THAT(table_.WhenFenced({1},
+                                [&](const LeaseTable::Ended& ended) {
+                                  ++told;
+                                  EXPECT_EQ(ended.lease.end_reason, EndReason::kRevoked);
+                                  EXPECT_FALSE(ended.by_this_call);
+                                }),
+              IsOk());
+  EXPECT_TRUE(End(1, EndReason::kRevoked).has_value());
+  EXPECT_EQ(told, 0);
+  table_.Fenced({1}, {})();
+  EXPECT_EQ(told, 1);
+  EXPECT_THAT(table_.WhenFenced({1}, [&](const LeaseTable::Ended&) { ++told; }), IsOk());
+  EXPECT_EQ(told, 2) << "at once, of one that has ended";
+  EXPECT_THAT(table_.WhenFenced({2}, [&](const LeaseTable::Ended&) { ++told; }),
+              HasReason("LEASE_NOT_FOUND"));
+  EXPECT_EQ(told, 2);
 }
 
 }  // namespace

@@ -167,12 +167,5 @@ TEST(RpcStatus, OfTextThatIsNotUtf8CanStillBeRead) {
   EXPECT_EQ(Only<v1::ErrorInfo>(proto, "ErrorInfo").reason(), "SQL_ERROR");
 }
 
-TEST(RpcStatus, OfWhatIsNotBuiltYetSaysSo) {
-  const absl::Status status = NotBuiltYet("Reset");
-  EXPECT_THAT(status, test::StatusIs(absl::StatusCode::kUnimplemented));
-  EXPECT_THAT(status, test::HasReason("NOT_BUILT_YET"));
-  EXPECT_TRUE(absl::StartsWith(status.message(), "Reset "));
-}
-
 }  // namespace
 }  // namespace pglessor::rpc

@@ -17,6 +17,7 @@ namespace {
 using grpc::StatusCode;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
+using testing::Not;
 
 class StatementErrorsTest : public SystemTest {
  protected:
@@ -200,6 +201,52 @@ TEST_F(StatementErrorsTest, ListenInATransactionIsUndoneToo) {
   EXPECT_THAT(Execute("LISTEN news"), FailsWith(StatusCode::UNIMPLEMENTED, "USE_GATEWAY"));
   Execute("COMMIT");
   EXPECT_EQ(Execute("SELECT count(*) FROM pg_listening_channels()").Value(), "int_value: 0");
+}
+
+TEST_F(StatementErrorsTest, AWrongNumberOfParameters) {
+  EXPECT_THAT(Execute("SELECT $1::int4"), FailsWith(StatusCode::INTERNAL, "SQL_ERROR"));
+  EXPECT_EQ(Execute("SELECT $1::int4").Metadata("sqlstate"), "08P01");
+  EXPECT_THAT(client().Execute(held_.token, "SELECT 1", {Int(1)}), Not(IsOk()));
+  EXPECT_EQ(Execute("SELECT 1").Value(), "int_value: 1");
+}
+
+TEST_F(StatementErrorsTest, TextThatIsNotUtf8IsRefused) {
+  EXPECT_THAT(client().Execute(held_.token, "SELECT $1::text", {Text("\xff\xfe")}), Not(IsOk()));
+  EXPECT_THAT(Execute("SELECT '\xc3'"), Not(IsOk()));
+  EXPECT_EQ(Execute("SELECT 1").Value(), "int_value: 1");
+}
+
+// What a holder does to its own session is gone with its lease, and reaches nobody else's.
+TEST_F(StatementErrorsTest, AHolderHarmsItselfOnly) {
+  server_.reset();
+  Serve(2, 2);
+  const Held neighbour = Acquire();
+  EXPECT_THAT(client().Execute(neighbour.token, "SELECT pg_advisory_lock(4711)"), IsOk());
+  for (const char* sql :
+       {"SET ROLE app", "SET SESSION AUTHORIZATION app", "SET SESSION AUTHORIZATION postgres", "DISCARD ALL",
+        "DEALLOCATE ALL", "SELECT pg_advisory_unlock_all()", "SET statement_timeout = 1",
+        "SET default_transaction_read_only = on", "SET application_name = 'pglessor-control'",
+        "SELECT pg_terminate_backend(pg_backend_pid())"}) {
+    const Held held = Acquire();
+    client().Execute(held.token, sql);
+    client().Release(held.token);
+    const Held next = Acquire();
+    EXPECT_EQ(client()
+                  .Execute(next.token,
+                           "SELECT current_setting('statement_timeout') || ' ' || "
+                           "current_setting('transaction_read_only') || ' ' || session_user")
+                  .Value(),
+              "text_value: \"0 off app\"")
+        << sql;
+    EXPECT_THAT(client().Release(next.token), IsOk());
+    EXPECT_EQ(
+        client()
+            .Execute(neighbour.token,
+                     "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")
+            .Value(),
+        "int_value: 1")
+        << sql;
+  }
 }
 
 }  // namespace

@@ -300,6 +300,69 @@ TEST_F(StatementTest, ASlowReaderSlowsPostgresqlAndFillsNoMemory) {
   }
 }
 
+TEST_F(StatementTest, AMillionRowsPassThroughWithoutStandingInMemory) {
+  constexpr int64_t kRows = 1'000'000;
+  ASSERT_THAT(Execute("SELECT generate_series(1, 1000)"), IsOk());
+  const int64_t before = ResidentKilobytes(server().process().pid());
+  const Client::Context context = Client::NewContext();
+  const auto reader =
+      client().sql().Execute(context.get(), Request(absl::StrCat("SELECT generate_series(1, ", kRows, ")")));
+  int64_t rows = 0, most = 0;
+  v1::Summary summary;
+  for (v1::ExecuteResponse part; reader->Read(&part);) {
+    if (part.has_summary()) summary = part.summary();
+    rows += part.rows().rows_size();
+    if (rows % 65'536 == 0) most = std::max(most, ResidentKilobytes(server().process().pid()));
+  }
+  EXPECT_TRUE(reader->Finish().ok());
+  EXPECT_EQ(rows, kRows);
+  EXPECT_EQ(summary.rows_returned(), kRows);
+  if (PGLESSOR_UNDER_ASAN == 0) {
+    EXPECT_LT(most - before, 32 * 1024);
+  }
+}
+
+TEST_F(StatementTest, AHundredCallersThatStopReadingHarmNobody) {
+  constexpr int kDeaf = 100;
+  server_.reset();
+  Serve(1, kDeaf / 5 + 1);
+  const int64_t before = ResidentKilobytes(server().process().pid());
+  struct Deaf {
+    Client::Context context = Client::NewContext();
+    std::unique_ptr<grpc::ClientReader<v1::ExecuteResponse>> reader;
+  };
+  // Some have a connection each and do not read; the others wait for one, and would not read either.
+  std::vector<Deaf> deaf(kDeaf);
+  v1::ExecuteRequest endless = Statement("", "SELECT repeat('x', 1000) FROM generate_series(1, 100000000)");
+  endless.mutable_once()->set_holder("deaf");
+  for (int i = 0; i < kDeaf / 5; ++i) deaf[i].reader = client().sql().Execute(deaf[i].context.get(), endless);
+  const auto standing = [&] {
+    return observer().Count(
+        "SELECT count(*) FROM pg_stat_activity WHERE usename = 'app' AND wait_event = 'ClientWrite'");
+  };
+  EXPECT_TRUE(Eventually([&] { return standing() == kDeaf / 5; }));
+  const Held held = SystemTest::Acquire();
+  for (int i = kDeaf / 5; i < kDeaf; ++i) {
+    deaf[i].reader = client().sql().Execute(deaf[i].context.get(), endless);
+  }
+  EXPECT_TRUE(Eventually([&] { return client().Stats().waiting() == kDeaf - kDeaf / 5; }));
+
+  milliseconds shortest = milliseconds::max();
+  for (int i = 0; i < 50; ++i) {
+    const auto began = std::chrono::steady_clock::now();
+    EXPECT_EQ(client().Execute(held.token, "SELECT 1").Value(), "int_value: 1");
+    shortest = std::min(shortest,
+                        std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - began));
+  }
+  EXPECT_LT(shortest, milliseconds(30));
+  if (PGLESSOR_UNDER_ASAN == 0) {
+    EXPECT_LT(ResidentKilobytes(server().process().pid()) - before, 256 * 1024);
+  }
+  for (Deaf& caller : deaf) caller.context->TryCancel();
+  for (Deaf& caller : deaf) caller.reader->Finish();
+  EXPECT_TRUE(AwaitRest());
+}
+
 TEST_F(StatementTest, AReaderThatGoesMidwayLeavesTheLeaseUsable) {
   const Client::Context context = Client::NewContext();
   const auto reader =

@@ -1,0 +1,482 @@
+#include "server/rpc/session_call.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "server/core/error.h"
+#include "server/rpc/caller.h"
+#include "server/rpc/convert.h"
+#include "server/rpc/status.h"
+#include "server/rpc/values.h"
+
+namespace pglessor::rpc {
+namespace {
+
+// Nothing more is read while so much is queued, or so many answers stand unread.
+constexpr size_t kMaxQueued = 1000;
+constexpr size_t kMaxQueuedBytes = 4 << 20;
+constexpr size_t kMaxUnread = 64;
+
+absl::Status NoLease() {
+  return core::MakeError(absl::StatusCode::kFailedPrecondition,
+                         "the stream has no lease: none was acquired, or it has ended; send `acquire`",
+                         {.reason = core::reason::kNoLease});
+}
+
+absl::Status LeaseHeld() {
+  return core::MakeError(absl::StatusCode::kFailedPrecondition,
+                         "the stream has a lease already: send `release` first, or open another stream",
+                         {.reason = core::reason::kLeaseHeld});
+}
+
+absl::Status Cancelled() { return absl::CancelledError("the request was cancelled"); }
+
+bool CanBeCancelled(const v1::SessionRequest& request) {
+  return request.has_acquire() || request.has_execute();
+}
+
+}  // namespace
+
+SessionCall::SessionCall(CallQueue& queue, const Method& method)
+    : Call(queue), method_(method), stream_(&context()) {}
+
+void SessionCall::Serve(CallQueue& queue, const Method& method) {
+  std::make_shared<SessionCall>(queue, method)->Start();
+}
+
+void SessionCall::Listen(void* tag) { method_.listen(&context(), &stream_, queue().queue.get(), tag); }
+
+void SessionCall::Refuse(const grpc::Status& why) {
+  const core::MutexLock lock(mutex_);
+  finished_ = true;
+  stream_.Finish(why, FinishTag());
+}
+
+void SessionCall::OnRequest() {
+  const core::MutexLock lock(mutex_);
+  Read();
+}
+
+void SessionCall::Read() {
+  const bool enough =
+      queue_.size() >= kMaxQueued || queued_bytes_ >= kMaxQueuedBytes || ready_.size() >= kMaxUnread;
+  if (reading_ || ending_ || enough) return;
+  reading_ = true;
+  stream_.Read(&request_, ReadTag());
+}
+
+void SessionCall::OnRead(bool ok) {
+  if (ok && request_.has_renew()) Renew(request_);
+  if (ok && request_.has_cancel()) Cancel(request_.cancel().id());
+  {
+    const core::MutexLock lock(mutex_);
+    reading_ = false;
+    if (!ok && !ending_) {
+      ending_ = true;
+      queue_.push_back({.request = {}, .ends_stream = true});
+    }
+    if (ok && !ending_ && !request_.has_renew() && !request_.has_cancel()) {
+      const size_t bytes = request_.ByteSizeLong();
+      queued_bytes_ += bytes;
+      queue_.push_back({.request = std::move(request_), .bytes = bytes});
+    }
+    request_.Clear();
+  }
+  Advance();
+  const core::MutexLock lock(mutex_);
+  Read();
+}
+
+void SessionCall::Advance() {
+  {
+    // One thread at a time, and no deeper however many requests are answered inside their start.
+    const core::MutexLock lock(mutex_);
+    if (std::exchange(advancing_, true)) return;
+  }
+  while (std::optional<Turn> turn = NextTurn()) Begin(*std::move(turn));
+}
+
+std::optional<SessionCall::Turn> SessionCall::NextTurn() {
+  const core::MutexLock lock(mutex_);
+  if (current_ || queue_.empty() || ready_.size() >= kPauseAt) {
+    advancing_ = false;
+    return std::nullopt;
+  }
+  Turn turn = std::move(queue_.front());
+  queue_.pop_front();
+  queued_bytes_ -= turn.bytes;
+  current_.emplace(Current{.id = turn.request.id(), .acquires = turn.request.has_acquire()});
+  return turn;
+}
+
+void SessionCall::Begin(Turn turn) {
+  const v1::SessionRequest& request = turn.request;
+  if (turn.ends_stream) {
+    EndStream();
+    return;
+  }
+  absl::Status started;
+  if (turn.cancelled) {
+    started = Cancelled();
+  } else if (request.has_acquire()) {
+    started = Acquire(request.acquire());
+  } else if (request.has_execute()) {
+    started = Execute(request.execute());
+  } else if (request.has_release()) {
+    started = Release(request.release());
+  } else {
+    started = core::FieldInvalid("message", "expected acquire, execute, release, renew, or cancel");
+  }
+  if (!started.ok()) Fail(started);
+}
+
+absl::Status SessionCall::Acquire(const v1::AcquireRequest& request) {
+  absl::StatusOr<core::AcquireRequest> acquire = FromProto(request, caller());
+  if (!acquire.ok()) return Within("acquire", acquire.status());
+  if (StreamsLease().ok()) return LeaseHeld();
+  if (!acquire->ttl) acquire->renewal = core::Renewal::kByItself;
+  core::Lessor::AttemptRef last;
+  {
+    const core::MutexLock lock(mutex_);
+    last = std::exchange(attempt_, nullptr);
+  }
+  if (last != nullptr) method_.lessor.Over(last, /*delivered=*/true);
+  core::Lessor::AttemptRef attempt = method_.lessor.Acquire(
+      *std::move(acquire),
+      [self = Self()](const absl::StatusOr<core::LeaseView>& lease) { self->OnAcquired(lease); });
+  bool over = false, answered = false;
+  {
+    const core::MutexLock lock(mutex_);
+    answered = !current_;
+    over = gone_ || (current_ && current_->cancelled);
+    if (!over) attempt_ = attempt;
+  }
+  if (over) method_.lessor.Over(attempt, answered);
+  return absl::OkStatus();
+}
+
+void SessionCall::OnAcquired(const absl::StatusOr<core::LeaseView>& lease) {
+  if (!lease.ok()) {
+    Fail(lease.status());
+    return;
+  }
+  const core::LeaseCounter counter = lease->grant.counter;
+  v1::SessionResponse response;
+  *response.mutable_acquired()->mutable_lease() = ToProto(*lease, method_.lessor);
+  response.mutable_acquired()->set_lease_token(method_.lessor.TokenOf(lease->grant));
+  bool unwanted = false;
+  {
+    const core::MutexLock lock(mutex_);
+    unwanted = current_->cancelled || gone_;
+    if (!unwanted) {
+      lease_ = counter;
+      current_->acquires = false;  // too late to cancel it
+      response.set_id(current_->id);
+      Tell(std::move(response));
+    }
+  }
+  if (unwanted) {
+    method_.lessor.Release(
+        counter, core::Disposition::kReturn,
+        [self = Self()](const absl::StatusOr<core::Lessor::Released>&) { self->Fail(Cancelled()); });
+    return;
+  }
+  // It fails if the lease is forgotten already; the next statement will say so.
+  method_.lessor
+      .WhenEnded(counter, [self = Self()](const core::LeaseView& ended) { self->OnLeaseEnded(ended); })
+      .IgnoreError();
+  TurnIsOver();
+}
+
+void SessionCall::OnLeaseEnded(const core::LeaseView& lease) {
+  const core::MutexLock lock(mutex_);
+  if (lease_ != lease.grant.counter) return;  // its end was asked for here
+  lease_.reset();
+  v1::SessionResponse response;
+  *response.mutable_ended()->mutable_lease() = ToProto(lease, method_.lessor);
+  Tell(std::move(response));
+}
+
+absl::Status SessionCall::Execute(const v1::ExecuteRequest& request) {
+  if (request.on_case() != v1::ExecuteRequest::ON_NOT_SET) {
+    return core::FieldInvalid("execute.on", "expected none: a stream's statements run on its lease");
+  }
+  absl::StatusOr<core::Statement> statement = StatementFromProto(request);
+  if (!statement.ok()) return Within("execute", statement.status());
+  const absl::StatusOr<core::LeaseCounter> lease = StreamsLease();
+  if (!lease.ok()) return lease.status();
+  {
+    const core::MutexLock lock(mutex_);
+    batches_.emplace(request.batch_rows());
+  }
+  absl::StatusOr<core::Lessor::Running> running =
+      method_.lessor.Execute(*lease, *std::move(statement), Self());
+  if (!running.ok()) return running.status();
+  // What happened before we were here, and found nothing running.
+  bool cancel = false;
+  std::optional<core::Lessor::Running> resume;
+  {
+    const core::MutexLock lock(mutex_);
+    if (!current_) return absl::OkStatus();  // it has ended
+    cancel = current_->cancelled || current_->abandoned;
+    current_->running = *std::move(running);
+    resume = ToResume();
+  }
+  if (cancel) CancelStatement();
+  if (resume) resume->ResumeRows();
+  return absl::OkStatus();
+}
+
+absl::Status SessionCall::Release(const v1::ReleaseRequest& request) {
+  if (!request.lease_token().empty()) {
+    return core::FieldInvalid("release.lease_token", "expected none: a stream releases its own lease");
+  }
+  const absl::StatusOr<core::Disposition> disposition = FromProto(request.disposition());
+  if (!disposition.ok()) return Within("release", disposition.status());
+  std::optional<core::LeaseCounter> lease;
+  {
+    const core::MutexLock lock(mutex_);
+    lease = std::exchange(lease_, std::nullopt);
+  }
+  if (!lease) return NoLease();
+  method_.lessor.Release(*lease, *disposition,
+                         [self = Self()](const absl::StatusOr<core::Lessor::Released>& released) {
+                           if (!released.ok()) {
+                             self->Fail(released.status());
+                             return;
+                           }
+                           v1::SessionResponse response;
+                           *response.mutable_released() = ToProto(*released, self->method_.lessor);
+                           self->Answer(std::move(response));
+                         });
+  return absl::OkStatus();
+}
+
+void SessionCall::EndStream() {
+  std::optional<core::LeaseCounter> lease;
+  {
+    const core::MutexLock lock(mutex_);
+    lease = std::exchange(lease_, std::nullopt);
+  }
+  const auto finish = [self = Self()] {
+    const core::MutexLock lock(self->mutex_);
+    self->end_ = grpc::Status::OK;
+    self->Write();
+  };
+  if (!lease) {
+    finish();
+    return;
+  }
+  method_.lessor.Release(*lease, core::Disposition::kReturn,
+                         [finish](const absl::StatusOr<core::Lessor::Released>&) { finish(); });
+}
+
+void SessionCall::Renew(const v1::SessionRequest& request) {
+  const absl::StatusOr<core::LeaseView> lease = RenewLease(request.renew());
+  v1::SessionResponse response;
+  response.set_id(request.id());
+  if (lease.ok()) {
+    *response.mutable_renewed()->mutable_lease() = ToProto(*lease, method_.lessor);
+  } else {
+    *response.mutable_error() = ToProto(lease.status());
+  }
+  const core::MutexLock lock(mutex_);
+  Tell(std::move(response));
+}
+
+absl::StatusOr<core::LeaseView> SessionCall::RenewLease(const v1::RenewRequest& request) {
+  if (request.subject_case() != v1::RenewRequest::SUBJECT_NOT_SET) {
+    return core::FieldInvalid("renew.subject", "expected none: a stream renews its own lease");
+  }
+  std::optional<core::Duration> ttl;
+  if (request.has_ttl()) {
+    const absl::StatusOr<core::Duration> asked = TtlFromProto(request.ttl());
+    if (!asked.ok()) return Within("renew", asked.status());
+    ttl = *asked;
+  }
+  const absl::StatusOr<core::LeaseCounter> lease = StreamsLease();
+  if (!lease.ok()) return lease.status();
+  return method_.lessor.Renew(*lease, ttl);
+}
+
+void SessionCall::Cancel(int64_t id) {
+  core::Lessor::AttemptRef attempt;
+  {
+    const core::MutexLock lock(mutex_);
+    if (current_ && current_->id == id) {
+      current_->cancelled = true;
+      if (current_->acquires) attempt = std::exchange(attempt_, nullptr);
+    } else {
+      const auto queued = std::find_if(queue_.begin(), queue_.end(), [id](const Turn& turn) {
+        return turn.request.id() == id && CanBeCancelled(turn.request);
+      });
+      if (queued != queue_.end()) queued->cancelled = true;
+      return;
+    }
+  }
+  // Granted at this very instant it goes back: OnAcquired sees that it is cancelled.
+  if (attempt != nullptr) method_.lessor.Over(attempt, /*delivered=*/false);
+  CancelStatement();
+}
+
+absl::StatusOr<core::LeaseCounter> SessionCall::StreamsLease() {
+  const core::MutexLock lock(mutex_);
+  if (!lease_) return NoLease();
+  return *lease_;
+}
+
+void SessionCall::OnColumns(std::vector<core::Column> columns) {
+  const core::MutexLock lock(mutex_);
+  batches_->AddColumns(columns);
+}
+
+core::StatementSink::Flow SessionCall::OnRow(core::Row row) {
+  {
+    const core::MutexLock lock(mutex_);
+    if (gone_ || current_->cancelled || current_->abandoned) {
+      // To pause here would keep PostgreSQL from seeing the cancel.
+      current_->rows_dropped = true;
+      return Flow::kContinue;
+    }
+    const absl::Status added =
+        batches_->AddRow(row, [this](v1::ExecuteResponse&& part)
+                                  ABSL_NO_THREAD_SAFETY_ANALYSIS { TellResult(std::move(part)); });
+    if (added.ok()) {
+      paused_ = ready_.size() >= kPauseAt;
+      return paused_ ? Flow::kPause : Flow::kContinue;
+    }
+    current_->abandoned = true;
+  }
+  CancelStatement();
+  return Flow::kContinue;
+}
+
+void SessionCall::OnEnd(core::StatementEnd end) {
+  absl::Status status;
+  {
+    const core::MutexLock lock(mutex_);
+    if (end.error.ok() && current_->rows_dropped) {
+      end.error = absl::CancelledError("the request was cancelled; its statement had run to its end by then");
+    }
+    status = batches_->End(end, [this](v1::ExecuteResponse&& part)
+                                    ABSL_NO_THREAD_SAFETY_ANALYSIS { TellResult(std::move(part)); });
+  }
+  if (status.ok()) {
+    TurnIsOver();
+  } else {
+    Fail(status);
+  }
+}
+
+void SessionCall::Fail(const absl::Status& status) {
+  v1::SessionResponse response;
+  *response.mutable_error() = ToProto(status);
+  Answer(std::move(response));
+}
+
+void SessionCall::Answer(v1::SessionResponse response) {
+  {
+    const core::MutexLock lock(mutex_);
+    response.set_id(current_->id);
+    Tell(std::move(response));
+  }
+  TurnIsOver();
+}
+
+void SessionCall::TurnIsOver() {
+  {
+    const core::MutexLock lock(mutex_);
+    current_.reset();
+    paused_ = false;
+  }
+  Advance();
+}
+
+void SessionCall::TellResult(v1::ExecuteResponse&& part) {
+  v1::SessionResponse response;
+  *response.mutable_result() = std::move(part);
+  response.set_id(current_->id);
+  Tell(std::move(response));
+}
+
+void SessionCall::Tell(v1::SessionResponse&& response) {
+  if (gone_) return;
+  ready_.push_back(std::move(response));
+  Write();
+}
+
+void SessionCall::Write() {
+  if (writing_ || finished_) return;
+  if (ready_.empty()) {
+    if (!end_) return;
+    finished_ = true;
+    stream_.Finish(*end_, FinishTag());
+    return;
+  }
+  const v1::SessionResponse message = std::move(ready_.front());
+  ready_.pop_front();
+  writing_ = true;
+  stream_.Write(message, WriteTag());
+}
+
+void SessionCall::OnWritten(bool ok) {
+  std::optional<core::Lessor::Running> resume;
+  {
+    const core::MutexLock lock(mutex_);
+    writing_ = false;
+    if (!ok) ready_.clear();  // the client has gone; OnDone says so too
+    Write();
+    Read();
+    resume = ToResume();
+  }
+  if (resume) resume->ResumeRows();
+  Advance();
+}
+
+std::optional<core::Lessor::Running> SessionCall::ToResume() {
+  if (!paused_ || ready_.size() > kResumeAt || !current_ || !current_->running) return std::nullopt;
+  paused_ = false;
+  return current_->running;
+}
+
+void SessionCall::OnDone(bool delivered) {
+  core::Lessor::AttemptRef attempt;
+  bool answered = true;
+  std::optional<core::LeaseCounter> lease;
+  {
+    const core::MutexLock lock(mutex_);
+    attempt = std::exchange(attempt_, nullptr);
+    if (!delivered) {
+      gone_ = true;
+      ready_.clear();
+      answered = !(current_ && current_->acquires);
+      lease = std::exchange(lease_, std::nullopt);
+      const bool end_has_begun = ending_ && queue_.empty();
+      queue_.clear();
+      queued_bytes_ = 0;
+      if (!end_has_begun) queue_.push_back({.request = {}, .ends_stream = true});
+      ending_ = true;
+    }
+  }
+  if (attempt != nullptr) method_.lessor.Over(attempt, answered);
+  if (lease) {
+    // What runs is cancelled, by force where it does not heed that.
+    method_.lessor.Release(*lease, core::Disposition::kReturn,
+                           [](const absl::StatusOr<core::Lessor::Released>&) {});
+  }
+  Advance();
+}
+
+void SessionCall::CancelStatement() {
+  std::optional<core::Lessor::Running> running;
+  {
+    const core::MutexLock lock(mutex_);
+    if (current_) running = current_->running;
+    paused_ = false;
+  }
+  if (!running) return;
+  running->Cancel();
+  running->ResumeRows();
+}
+
+}  // namespace pglessor::rpc
