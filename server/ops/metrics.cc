@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <iterator>
 #include <limits>
+#include <tuple>
 #include <utility>
 
 namespace pglessor::ops {
@@ -20,6 +22,7 @@ using prometheus::ClientMetric;
 using prometheus::MetricFamily;
 using prometheus::MetricType;
 
+using TenantRow = PoolSnapshot::TenantRow;
 using Families = std::vector<MetricFamily>;
 using Pools = std::vector<PoolView>;
 
@@ -28,6 +31,8 @@ constexpr std::array<const char*, core::kSlotStates> kStateNames = {"opening",  
                                                                     "cleaning", "retiring",  "stuck"};
 constexpr std::array<const char*, core::kEndReasons> kEndReasonNames = {
     "released", "expired", "revoked", "pool_reset", "connection_lost", "drained", "unclaimed"};
+
+constexpr std::array<const char*, 3> kBreakerNames = {"closed", "open", "half_open"};  // by BreakerState
 
 template <typename Span>
 double Seconds(Span span) {
@@ -60,6 +65,8 @@ constexpr PoolGauge kPoolGauges[] = {
      [](const PoolView& pool) { return Seconds(pool.snapshot.oldest_wait); }},
     {"pglessor_pool_longest_hold_seconds", "How long the lease that is held longest has been held.",
      LongestHold},
+    {"pglessor_pool_paused", "1 while an operator has paused the pool: nothing is granted.",
+     [](const PoolView& pool) { return pool.snapshot.paused ? 1.0 : 0.0; }},
     {"pglessor_pool_generation", "Rises with every reset of the pool.",
      [](const PoolView& pool) { return static_cast<double>(pool.snapshot.generation); }},
     {"pglessor_pool_uptime_seconds", "How long the pool has been there.",
@@ -138,6 +145,14 @@ void AddGauges(Families& families, const Pools& pools) {
                pool.snapshot.slots_in[i]);
     }
   }
+  MetricFamily& breaker = AddFamily(families, MetricType::Gauge, "pglessor_pool_breaker",
+                                    "1 for the state that the breaker of openings is in, else 0.");
+  for (const PoolView& pool : pools) {
+    for (size_t i = 0; i < kBreakerNames.size(); ++i) {
+      AddGauge(breaker, {{"pool", pool.options.name}, {"state", kBreakerNames[i]}},
+               static_cast<size_t>(pool.snapshot.breaker) == i ? 1 : 0);
+    }
+  }
   for (const PoolGauge& gauge : kPoolGauges) {
     MetricFamily& family = AddFamily(families, MetricType::Gauge, gauge.name, gauge.help);
     for (const PoolView& pool : pools) AddGauge(family, {{"pool", pool.options.name}}, gauge.value(pool));
@@ -169,6 +184,48 @@ void AddCounters(Families& families, const Pools& pools) {
   }
 }
 
+// The rows that are shown, and behind them, if there are more, the sum of the rest. By grants, since whoever
+// has many keeps them: a row that joined the rest and left it again would look like a counter that restarts.
+std::vector<TenantRow> BusiestTenants(std::vector<TenantRow> rows) {
+  std::sort(rows.begin(), rows.end(), [](const TenantRow& a, const TenantRow& b) {
+    return std::tie(b.granted, a.name) < std::tie(a.granted, b.name);
+  });
+  if (rows.size() <= kShownTenants) return rows;
+  TenantRow others{.name = kOtherTenants};
+  for (size_t i = kShownTenants; i < rows.size(); ++i) {
+    others.in_use += rows[i].in_use;
+    others.waiting += rows[i].waiting;
+    others.granted += rows[i].granted;
+    others.rejected += rows[i].rejected;
+  }
+  rows.resize(kShownTenants);
+  rows.push_back(std::move(others));
+  return rows;
+}
+
+void AddTenants(Families& families, const Pools& pools) {
+  Families of_tenants;
+  AddFamily(of_tenants, MetricType::Gauge, "pglessor_tenant_leases", "Leases that the tenant has.");
+  AddFamily(of_tenants, MetricType::Gauge, "pglessor_tenant_waiting", "Acquires of the tenant that wait.");
+  AddFamily(of_tenants, MetricType::Gauge, "pglessor_tenant_max_leases",
+            "Leases and waiting acquires that the tenant may have; 0 = no quota.");
+  AddFamily(of_tenants, MetricType::Counter, "pglessor_tenant_granted_total",
+            "Leases that the tenant was granted.");
+  AddFamily(of_tenants, MetricType::Counter, "pglessor_tenant_rejected_total",
+            "Acquires of the tenant that were refused.");
+  for (const PoolView& pool : pools) {
+    for (const TenantRow& row : BusiestTenants(pool.snapshot.tenants)) {
+      const std::vector<ClientMetric::Label> labels = {{"pool", pool.options.name}, {"tenant", row.name}};
+      AddGauge(of_tenants[0], labels, row.in_use);
+      AddGauge(of_tenants[1], labels, row.waiting);
+      if (row.name != kOtherTenants) AddGauge(of_tenants[2], labels, row.max_leases);
+      AddCounter(of_tenants[3], labels, row.granted);
+      AddCounter(of_tenants[4], labels, row.rejected);
+    }
+  }
+  std::move(of_tenants.begin(), of_tenants.end(), std::back_inserter(families));
+}
+
 // Quantiles over the last minute, of which 1 is the maximum; sum and count since the start.
 void AddSummary(Families& families, const Pools& pools, const char* name, const char* help,
                 core::DurationSummary PoolSnapshot::*durations) {
@@ -196,6 +253,7 @@ std::string MetricsText(const ServerFacts& server, const std::vector<core::PoolV
   AddServer(families, server);
   AddGauges(families, pools);
   AddCounters(families, pools);
+  AddTenants(families, pools);
   AddSummary(families, pools, "pglessor_acquire_wait_seconds",
              "How long acquires waited until they were granted; quantiles over the last minute.",
              &PoolSnapshot::wait);

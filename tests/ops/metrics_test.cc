@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -38,6 +39,10 @@ PoolView Busy(std::string name) {
   pool.snapshot.waiting = 7;
   pool.snapshot.oldest_wait = 1500ms;
   pool.snapshot.generation = 8;
+  pool.snapshot.breaker = core::BreakerState::kHalfOpen;
+  pool.snapshot.paused = true;
+  pool.snapshot.tenants = {
+      {.name = "t", .in_use = 51, .waiting = 52, .max_leases = 53, .granted = 54, .rejected = 55}};
   pool.snapshot.counters = {.acquires_requested = 100,
                             .granted = 60,
                             .timed_out = 11,
@@ -80,6 +85,16 @@ TEST(Metrics, ShowsEveryFigureOfAPool) {
   EXPECT_EQ(of_pool("pglessor_pool_longest_hold_seconds"), 90);
   EXPECT_EQ(of_pool("pglessor_pool_generation"), 8);
   EXPECT_EQ(of_pool("pglessor_pool_uptime_seconds"), 2.5);
+  EXPECT_EQ(of_pool("pglessor_pool_paused"), 1);
+  EXPECT_EQ(labelled("pglessor_pool_breaker", "state=\"closed\""), 0);
+  EXPECT_EQ(labelled("pglessor_pool_breaker", "state=\"open\""), 0);
+  EXPECT_EQ(labelled("pglessor_pool_breaker", "state=\"half_open\""), 1);
+
+  EXPECT_EQ(labelled("pglessor_tenant_leases", "tenant=\"t\""), 51);
+  EXPECT_EQ(labelled("pglessor_tenant_waiting", "tenant=\"t\""), 52);
+  EXPECT_EQ(labelled("pglessor_tenant_max_leases", "tenant=\"t\""), 53);
+  EXPECT_EQ(labelled("pglessor_tenant_granted_total", "tenant=\"t\""), 54);
+  EXPECT_EQ(labelled("pglessor_tenant_rejected_total", "tenant=\"t\""), 55);
 
   EXPECT_EQ(of_pool("pglessor_acquires_requested_total"), 100);
   EXPECT_EQ(labelled("pglessor_acquires_total", "outcome=\"granted\""), 60);
@@ -133,6 +148,32 @@ TEST(Metrics, IsWellFormedWhateverAPoolIsCalled) {
 
 TEST(Metrics, IsWellFormedWithoutPools) {
   EXPECT_THAT(Exposition(MetricsText(kServer, {})).faults(), IsEmpty());
+}
+
+TEST(Metrics, ShowsTheBusiestTenantsAndSumsTheRest) {
+  PoolView pool = Busy("p");
+  pool.snapshot.tenants.clear();
+  for (int i = 0; i < 1000; ++i) {
+    pool.snapshot.tenants.push_back({.name = absl::StrCat("t", i),
+                                     .in_use = 1,
+                                     .waiting = 2,
+                                     .max_leases = 3,
+                                     .granted = i,
+                                     .rejected = 4});
+  }
+  const Exposition shown(MetricsText(kServer, {pool}));
+  EXPECT_THAT(shown.faults(), IsEmpty());
+  const auto of = [&](const char* name, const char* tenant) {
+    return absl::StrCat("pglessor_tenant_", name, "{pool=\"p\",tenant=\"", tenant, "\"}");
+  };
+  EXPECT_EQ(shown.Value(of("granted_total", "t999")), 999);
+  EXPECT_EQ(shown.Value(of("granted_total", "t900")), 900);
+  EXPECT_EQ(shown.series().count(of("granted_total", "t899")), 0U);
+  EXPECT_EQ(shown.Value(of("leases", "_other")), 900);
+  EXPECT_EQ(shown.Value(of("waiting", "_other")), 1800);
+  EXPECT_EQ(shown.Value(of("granted_total", "_other")), 899 * 900 / 2);
+  EXPECT_EQ(shown.Value(of("rejected_total", "_other")), 3600);
+  EXPECT_EQ(shown.series().count(of("max_leases", "_other")), 0U) << "a sum of quotas means nothing";
 }
 
 TEST(Metrics, QuantilesOfNothingAreNoNumber) {

@@ -53,6 +53,16 @@ void ExpectAgreement(const Exposition& metrics, const v1::PoolStats& stats) {
   EXPECT_EQ(value("pglessor_pool_waiting"), stats.waiting());
   EXPECT_EQ(value("pglessor_pool_generation"), stats.generation());
 
+  EXPECT_EQ(value("pglessor_pool_paused"), stats.paused());
+  EXPECT_EQ(value("pglessor_pool_breaker", "state=\"closed\""), stats.breaker() == v1::BREAKER_STATE_CLOSED);
+  ASSERT_EQ(stats.tenants_size(), 1);
+  const v1::TenantStats& tenant = stats.tenants(0);
+  const std::string of_tenant = absl::StrCat("tenant=\"", tenant.tenant(), "\"");
+  EXPECT_EQ(value("pglessor_tenant_leases", of_tenant), tenant.in_use());
+  EXPECT_EQ(value("pglessor_tenant_waiting", of_tenant), tenant.waiting());
+  EXPECT_EQ(value("pglessor_tenant_granted_total", of_tenant), tenant.granted());
+  EXPECT_EQ(value("pglessor_tenant_rejected_total", of_tenant), tenant.rejected());
+
   const v1::Counters& counters = stats.counters();
   const auto outcome = [&](const char* name) {
     return value("pglessor_acquires_total", absl::StrCat("outcome=\"", name, "\""));
