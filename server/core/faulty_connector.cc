@@ -16,16 +16,17 @@ absl::Status Injected(absl::string_view what) {
 
 }  // namespace
 
-void FaultyConnector::Open(Duration timeout, Opened opened, Connection::Callback lost) {
+void FaultyConnector::Open(const OpenRequest& request, Opened opened, Connection::Callback lost) {
   if (faults_.Strike(FaultKind::kOpenFails)) {
     executor_.Post([opened = std::move(opened)]() mutable { opened(Injected("the opening fails")); });
     return;
   }
   const std::optional<Fault> hangs = faults_.Strike(FaultKind::kOpenHangs);
   if (!hangs) {
-    PassOn(timeout, std::move(opened), std::move(lost));
+    PassOn(request, std::move(opened), std::move(lost));
     return;
   }
+  const Duration timeout = request.timeout;
   const Duration delay = hangs->delay.value_or(timeout);
   if (delay >= timeout) {
     executor_.PostAt(SaturatingAdd(clock_.Now(), timeout), [opened = std::move(opened)]() mutable {
@@ -34,13 +35,13 @@ void FaultyConnector::Open(Duration timeout, Opened opened, Connection::Callback
     return;
   }
   executor_.PostAt(SaturatingAdd(clock_.Now(), delay),
-                   [this, left = timeout - delay, opened = std::move(opened),
+                   [this, left = OpenRequest{timeout - delay, request.role}, opened = std::move(opened),
                     lost = std::move(lost)]() mutable { PassOn(left, std::move(opened), std::move(lost)); });
 }
 
-void FaultyConnector::PassOn(Duration timeout, Opened opened, Connection::Callback lost) {
+void FaultyConnector::PassOn(const OpenRequest& request, Opened opened, Connection::Callback lost) {
   connector_.Open(
-      timeout,
+      request,
       [this, opened = std::move(opened)](absl::StatusOr<std::shared_ptr<Connection>> connection) mutable {
         if (!connection.ok()) {
           opened(connection.status());

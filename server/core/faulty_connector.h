@@ -17,10 +17,10 @@ class FaultyConnector : public Connector {
   FaultyConnector(Connector& connector, Faults& faults, const Clock& clock, Executor& executor)
       : connector_(connector), faults_(faults), clock_(clock), executor_(executor) {}
 
-  void Open(Duration timeout, Opened opened, Connection::Callback lost) override;
+  void Open(const OpenRequest& request, Opened opened, Connection::Callback lost) override;
 
  private:
-  void PassOn(Duration timeout, Opened opened, Connection::Callback lost);
+  void PassOn(const OpenRequest& request, Opened opened, Connection::Callback lost);
 
   Connector& connector_;
   Faults& faults_;

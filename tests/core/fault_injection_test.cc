@@ -98,7 +98,7 @@ class FaultInjectionTest : public testing::Test {
 
   Opening Open(Duration timeout = 5s) {
     Opening opening;
-    connector_.Open(timeout, opening.Callback(), [this] { ++lost_; });
+    connector_.Open({.timeout = timeout, .role = {}}, opening.Callback(), [this] { ++lost_; });
     executor_.RunDue();
     return opening;
   }
