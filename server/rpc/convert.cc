@@ -271,6 +271,11 @@ absl::StatusOr<core::Disposition> FromProto(v1::Disposition disposition) {
   }
 }
 
+absl::Status CheckTenant(const std::string& name, const char* field) {
+  if (IsTenant(name)) return absl::OkStatus();
+  return FieldInvalid(field, "expected [a-z0-9][a-z0-9._-]{0,62}");
+}
+
 absl::Status CheckReason(const std::string& reason) {
   if (reason.size() <= kMaxReason) return absl::OkStatus();
   return FieldInvalid("reason", absl::StrCat("expected at most ", kMaxReason, " bytes, got ", reason.size()));

@@ -40,6 +40,9 @@ absl::StatusOr<core::AcquireRequest> FromProto(const v1::AcquireRequest& request
 
 absl::StatusOr<core::Disposition> FromProto(v1::Disposition disposition);
 
+// A tenant that `field` names.
+absl::Status CheckTenant(const std::string& name, const char* field);
+
 // `reason` of the operator's requests.
 absl::Status CheckReason(const std::string& reason);
 

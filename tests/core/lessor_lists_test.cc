@@ -57,7 +57,8 @@ class LessorListsTest : public LessorTest {
 };
 
 TEST_F(LessorListsTest, LeasesAreListedOldestFirstByEveryFilter) {
-  lessor_->AddPool({.name = "other", .min_connections = 1, .max_connections = 1}, connector_, fencing_);
+  test::FakeFencingSource other_fencing(executor_);
+  lessor_->AddPool({.name = "other", .min_connections = 1, .max_connections = 1}, connector_, other_fencing);
   StartPool({.min_connections = 4, .max_connections = 4});
   Hold("a", {{"job", "x"}, {"host", "1"}});
   Hold("b", {{"job", "x"}});

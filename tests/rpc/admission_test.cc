@@ -108,7 +108,10 @@ class AdmissionTest : public testing::Test {
                                                      .version = "test",
                                                      .identities = std::move(identities)});
     ASSERT_TRUE(server_->Listen().ok());
-    server_->Serve(lessor_, clock_);
+    server_->Serve(
+        {.lessor = lessor_, .clock = clock_, .history = history_, .drain = [](std::optional<core::Duration>) {
+           return DrainBegun{};
+         }});
     channel_ = grpc::CreateChannel(server_->addresses().front(), grpc::InsecureChannelCredentials());
   }
 
@@ -151,7 +154,8 @@ class AdmissionTest : public testing::Test {
 
   const test::FakeClock clock_;
   const test::ToyTokenKey key_;
-  const core::Events events_;
+  core::Events events_;
+  core::EventHistory history_{clock_, events_};
   core::Lessor lessor_{{.replica = {"test", 1}, .server_address = "", .leases = {}}, clock_, key_, events_};
   std::unique_ptr<RpcServer> server_;
   std::shared_ptr<grpc::Channel> channel_;

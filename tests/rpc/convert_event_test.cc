@@ -54,6 +54,8 @@ TEST_F(ConvertEventTest, AnEventCarriesAllThatIsKnown) {
   event.waited = 0ns;
   event.total = 4;
   event.max = 5;
+  event.breaker = core::BreakerState::kHalfOpen;
+  event.tags = {{"job", "x"}};
   const v1::Event proto = ToProto(Numbered(event, 6), lessor_);
   EXPECT_EQ(proto.sequence(), 9U);
   EXPECT_EQ(proto.event_time().seconds(), 1);
@@ -67,12 +69,13 @@ TEST_F(ConvertEventTest, AnEventCarriesAllThatIsKnown) {
   EXPECT_EQ(proto.reason(), "broken \xef\xbf\xbd text");
   EXPECT_THAT(proto.metadata(),
               UnorderedElementsAre(Pair("age_ms", "1.5"), Pair("held_ms", "2000"), Pair("waited_ms", "0"),
-                                   Pair("total", "4"), Pair("max", "5")));
+                                   Pair("total", "4"), Pair("max", "5"), Pair("tag.job", "x")));
   EXPECT_EQ(proto.missed(), 6);
   EXPECT_EQ(proto.backend_pid(), 4711);
   EXPECT_EQ(proto.generation(), 2U);
   EXPECT_EQ(proto.fencing_token(), 77U);
   EXPECT_EQ(proto.end_reason(), v1::END_REASON_REVOKED);
+  EXPECT_EQ(proto.breaker(), v1::BREAKER_STATE_HALF_OPEN);
 
   const v1::Event bare = ToProto(Numbered({.type = EventType::kDrainStarted}), lessor_);
   EXPECT_EQ(bare.lease_id(), "");

@@ -61,7 +61,8 @@ class ConfigFileTest : public SystemTest {
   }
   std::vector<std::string> ConnectionsOf(const std::string& pool) {
     std::vector<std::string> ids;
-    for (const auto& connection : StatsOf(pool).connections()) ids.push_back(connection.id());
+    const v1::PoolStats stats = StatsOf(pool);
+    for (const auto& connection : stats.connections()) ids.push_back(connection.id());
     return ids;
   }
   Held AcquireFrom(const std::string& pool) {
