@@ -78,7 +78,8 @@ class RequestTable {
   // Fails with: INVALID_ARGUMENT REQUEST_ID_REUSED.
   absl::StatusOr<Joined> Join(const AcquireRequest& request, Duration unclaimed_timeout,
                               const AttemptRef& attempt);
-  // The first attempt has its place; one of an earlier step than it has already counts for nothing. Returns until when it must last, if others made that later.
+  // The first attempt has its place; one of an earlier step than it has already counts for nothing. Returns
+  // until when it must last, if others made that later.
   std::optional<Time> Queued(const AttemptRef& first, Place place);
 
   // The outcome, once for each first attempt: the attempts to be answered with it.

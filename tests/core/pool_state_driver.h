@@ -212,7 +212,8 @@ class PoolStateDriver {
     for (Actions::Grant& grant : actions.grants) {
       const WaiterId id = grant.waiter.id;
       // Invariant 4.
-      EXPECT_TRUE(!in_order || newcomer_alone_ || id != newcomer_) << "a newcomer was served before those that wait";
+      EXPECT_TRUE(!in_order || newcomer_alone_ || id != newcomer_)
+          << "a newcomer was served before those that wait";
       // Among tenants and priorities, wait_queue_test says who is first.
       if (in_order) {
         EXPECT_EQ(waiting_.empty() ? WaiterId{} : *waiting_.begin(), id) << "overtaken";
