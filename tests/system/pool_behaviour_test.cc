@@ -197,7 +197,8 @@ TEST_F(PoolBehaviourTest, ExpireOfTheOldKeepsTheMinimum) {
 }
 
 TEST_F(PoolBehaviourTest, TwentyOfTwentyFiveAreServedAndFiveAreToldThatItIsFull) {
-  Serve(kMin, kMax);
+  // All open from the start: how many open within 100 ms is the machine's affair.
+  Serve(kMax, kMax);
   std::atomic<bool> done{false};
   int most = 0;
   std::thread watcher([&] {
