@@ -127,7 +127,10 @@ void Backend::Resume() {
   Take();  // what libpq has read already will not make the socket readable again
 }
 
-void Backend::Cut() { shutdown(PQsocket(raw_), SHUT_RDWR); }
+void Backend::Cut() {
+  cut_ = true;
+  shutdown(PQsocket(raw_), SHUT_RDWR);
+}
 
 bool Backend::InTransaction() const {
   const PGTransactionStatusType status = PQtransactionStatus(raw_);
@@ -142,6 +145,10 @@ std::string Backend::Parameter(const char* name) const {
 }
 
 void Backend::OnSocket(bool readable, bool writable) {
+  if (cut_) {
+    Lose(absl::UnavailableError("the connection was cut"));
+    return;
+  }
   if (writable && unsent_) Flush();
   if (!readable || watch_ == nullptr) return;
   if (PQconsumeInput(raw_) == 0) {

@@ -72,7 +72,8 @@ class Backend {
   void Pause();
   void Resume();
 
-  // Nothing goes out any more, not even what has begun to; the connection is then found to be lost.
+  // Nothing goes out any more, not even what has begun to, and nothing that comes is read; the connection is
+  // then found to be lost.
   void Cut();
 
   bool busy() const { return busy_; }
@@ -103,6 +104,7 @@ class Backend {
   Listener* listener_ = nullptr;
   std::unique_ptr<executor::EventLoop::Watch> watch_;  // null once lost
   bool busy_ = false;
+  bool cut_ = false;
   bool paused_ = false;
   bool unsent_ = false;
   bool copying_out_ = false;

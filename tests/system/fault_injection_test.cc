@@ -121,8 +121,10 @@ TEST_F(FaultInjectionTest, AHeldStatementEndsWithItsLeaseAndNeverRuns) {
   const Held held = Acquire();
   ASSERT_THAT(Inject(Delay(hours(1), 1)), IsOk());
   const auto statement = StartExecute(client(), Statement(held.token, "INSERT INTO held_back VALUES ('x')"));
-  // It holds the permit while it is held back.
-  ASSERT_TRUE(Eventually([&] { return client().Execute(held.token, "SELECT 1").reason == "LEASE_BUSY"; }));
+  // It and the call that asks.
+  ASSERT_TRUE(Eventually([&] { return client().StatsOf({}).response.server().open_calls() == 2; }));
+  EXPECT_THAT(client().Execute(held.token, "SELECT 1"), FailsWith(StatusCode::ABORTED, "LEASE_BUSY"))
+      << "it holds the permit while it is held back";
   v1::ExpireRequest expire;
   expire.set_lease_id(held.lease.lease_id());
   EXPECT_THAT(client().Expire(expire), IsOk());
@@ -136,7 +138,7 @@ TEST_F(FaultInjectionTest, AHeldStatementIsCancelledWithItsCall) {
   const Held held = Acquire();
   ASSERT_THAT(Inject(Delay(hours(1), 1)), IsOk());
   const auto statement = StartExecute(client(), Statement(held.token, "SELECT pg_sleep(600)"));
-  ASSERT_TRUE(Eventually([&] { return client().Execute(held.token, "SELECT 1").reason == "LEASE_BUSY"; }));
+  ASSERT_TRUE(Eventually([&] { return client().StatsOf({}).response.server().open_calls() == 2; }));
   statement->Cancel();
   EXPECT_FALSE(statement->Get().ok());
   EXPECT_TRUE(Eventually([&] { return client().Execute(held.token, "SELECT 1").ok(); }));

@@ -217,8 +217,9 @@ TEST_F(StatementErrorsTest, TextThatIsNotUtf8IsRefused) {
 }
 
 // What a holder does to its own session is gone with its lease, and reaches nobody else's.
-TEST_F(StatementErrorsTest, AHolderHarmsItselfOnly) {
-  server_.reset();
+class HolderTest : public SystemTest {};
+
+TEST_F(HolderTest, HarmsItselfOnly) {
   Serve(2, 2);
   const Held neighbour = Acquire();
   EXPECT_THAT(client().Execute(neighbour.token, "SELECT pg_advisory_lock(4711)"), IsOk());
