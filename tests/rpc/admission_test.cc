@@ -152,8 +152,8 @@ class AdmissionTest : public testing::Test {
     EXPECT_NE(ReasonOf(status), "PERMISSION_DENIED") << rule.rpc << " by \"" << secret << "\"";
   }
 
-  const test::FakeClock clock_;
-  const test::ToyTokenKey key_;
+  test::FakeClock clock_;
+  const test::ToyTokenKey key_{};
   core::Events events_;
   core::EventHistory history_{clock_, events_};
   core::Lessor lessor_{{.replica = {"test", 1}, .server_address = "", .leases = {}}, clock_, key_, events_};

@@ -66,7 +66,7 @@ class Service {
   Database& database_ = Database::Get();
   rpc::RpcServer rpc_;
   const executor::BootClock clock_;
-  const test::ToyTokenKey key_;
+  const test::ToyTokenKey key_{};
   core::Events events_;
   core::EventHistory history_{clock_, events_};
   executor::EventLoop loop_{clock_};
