@@ -21,8 +21,8 @@ class RateLimiter {
   // Nothing: it may. Else after how long it may be tried again.
   std::optional<Duration> Take(Time now) {
     if (per_second_ <= 0) return std::nullopt;
-    const std::chrono::duration<double> since = now - last_;
-    if (last_ != Time::min()) level_ = std::min(burst_, level_ + since.count() * per_second_);
+    const std::chrono::duration<double> since = now - last_.value_or(now);
+    level_ = std::min(burst_, level_ + since.count() * per_second_);
     last_ = now;
     if (level_ >= 1) {
       level_ -= 1;
@@ -38,7 +38,7 @@ class RateLimiter {
   double per_second_;
   double burst_;
   double level_;
-  Time last_ = Time::min();
+  std::optional<Time> last_;
 };
 
 }  // namespace pglessor::core
