@@ -51,13 +51,14 @@ Pool::Pool(const PoolOptions& options, const Surroundings& surroundings, Connect
       state_(options),
       options_(std::make_shared<const PoolOptions>(options)) {}
 
-template <typename Step>
-void Pool::Decide(Step step) {
+template <typename Step, typename Tell>
+void Pool::Decide(Step step, Tell tell) {
   Actions actions;
   {
     const MutexLock lock(mutex_);
     step(state_, clock_.Now(), actions);
   }
+  tell();
   Act(std::move(actions));
 }
 
@@ -138,17 +139,19 @@ std::vector<LeaseCounter> Pool::Reset(bool force, const std::string& reason, Poo
   std::vector<ConnectionIndex> leased;
   uint64_t before = 0;
   uint64_t generation = 0;
-  Decide([&](PoolState& state, Time now, Actions& actions) {
-    before = state.generation();
-    leased = state.Reset(now, force, std::move(done), actions);
-    generation = state.generation();
-  });
-  if (generation != before && events_.Wants(EventType::kPoolReset)) {
-    Event event = EventOf(EventType::kPoolReset);
-    event.generation = generation;
-    event.reason = reason;
-    events_.Emit(event);
-  }
+  Decide(
+      [&](PoolState& state, Time now, Actions& actions) {
+        before = state.generation();
+        leased = state.Reset(now, force, std::move(done), actions);
+        generation = state.generation();
+      },
+      [&] {
+        if (generation == before || !events_.Wants(EventType::kPoolReset)) return;
+        Event event = EventOf(EventType::kPoolReset);
+        event.generation = generation;
+        event.reason = reason;
+        events_.Emit(event);
+      });
   return LeasesOf(leased, EndReason::kPoolReset);
 }
 
@@ -201,14 +204,16 @@ Pool::Pausing Pool::Pause(const std::string& reason) {
 
 Pool::Pausing Pool::Resume() {
   Pausing pausing;
-  Decide([&](PoolState& state, Time now, Actions& actions) {
-    pausing.in_use = state.in(SlotState::kInUse);
-    pausing.waiting = state.waiting();
-    pausing.changed = state.Resume(now, actions);
-  });
-  if (pausing.changed && events_.Wants(EventType::kPoolResumed)) {
-    events_.Emit(EventOf(EventType::kPoolResumed));
-  }
+  Decide(
+      [&](PoolState& state, Time now, Actions& actions) {
+        pausing.in_use = state.in(SlotState::kInUse);
+        pausing.waiting = state.waiting();
+        pausing.changed = state.Resume(now, actions);
+      },
+      [&] {
+        if (!pausing.changed || !events_.Wants(EventType::kPoolResumed)) return;
+        events_.Emit(EventOf(EventType::kPoolResumed));
+      });
   return pausing;
 }
 
@@ -220,8 +225,8 @@ void Pool::Reconfigure(const PoolOptions& options) {
     state_.Reconfigure(clock_.Now(), options, actions);
     options_ = std::move(shown);
   }
-  Act(std::move(actions));
   if (events_.Wants(EventType::kPoolUpdated)) events_.Emit(EventOf(EventType::kPoolUpdated));
+  Act(std::move(actions));
 }
 
 void Pool::Tick() {

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
@@ -129,9 +130,14 @@ class Pool {
     std::optional<EndReason> end_next;
   };
 
-  // Runs step(state, now, actions) under the lock, and then acts.
+  // Runs step(state, now, actions) under the lock, lets `tell` emit what was decided, and then acts: so that
+  // what follows from an event is told after it.
+  template <typename Step, typename Tell>
+  void Decide(Step step, Tell tell);
   template <typename Step>
-  void Decide(Step step);
+  void Decide(Step step) {
+    Decide(std::move(step), [] {});
+  }
   void Act(Actions actions);
   void Complete(Actions::Grant grant);
   void Open(const Actions::Opening& opening);

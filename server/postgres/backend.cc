@@ -106,13 +106,11 @@ absl::Status Backend::SendSimple(const char* sql) {
 
 void Backend::AfterSend(bool sent) {
   busy_ = true;
-  if (!sent) {
-    // Not from inside the sender's call: he does not expect the end of what he is beginning.
-    unsent_ = true;
-    UpdateWatch();
-    return;
+  if (sent) {
+    Flush();
+  } else {
+    LoseSoon();
   }
-  Flush();
 }
 
 void Backend::Pause() {
@@ -167,10 +165,7 @@ void Backend::Flush() {
   if (watch_ == nullptr) return;
   const int left = PQflush(raw_);
   if (left < 0) {
-    const absl::Status why = absl::UnavailableError(ErrorText());
-    loop_.Post([this, why, alive = std::weak_ptr<bool>(alive_)] {
-      if (!alive.expired()) Lose(why);
-    });
+    LoseSoon();
     return;
   }
   unsent_ = left > 0;
@@ -241,6 +236,14 @@ void Backend::Lose(const absl::Status& why) {
   watch_.reset();
   busy_ = false;
   if (listener_ != nullptr) listener_->OnLost(why);
+}
+
+// Not from inside the sender's call, who does not expect the end of what he is beginning. Nor by the watch:
+// libpq may have closed the socket, which then tells nothing any more.
+void Backend::LoseSoon() {
+  loop_.Post([this, why = absl::UnavailableError(ErrorText()), alive = std::weak_ptr<bool>(alive_)] {
+    if (!alive.expired()) Lose(why);
+  });
 }
 
 void Backend::UpdateWatch() {

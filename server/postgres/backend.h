@@ -94,6 +94,7 @@ class Backend {
   bool TakeCopyData();
   bool TakeResult();
   void Lose(const absl::Status& why);
+  void LoseSoon();
   void UpdateWatch();
   std::string ErrorText() const;
 

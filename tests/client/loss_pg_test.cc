@@ -50,7 +50,7 @@ TEST_F(ClientLoss, IsNotTakenBackWhenTheServerGoesOn) {
 TEST_F(ClientLoss, CutsOffTheStatementThatRuns) {
   Lease lease = AcquireFor(milliseconds(500));
   auto running = std::async(std::launch::async, [&] { return lease.Execute("SELECT pg_sleep(600)"); });
-  ASSERT_TRUE(observer().AwaitRunning(lease.backend_pid(), "pg_sleep"));
+  ASSERT_TRUE(observer().AwaitAsleep(lease.backend_pid()));
   server().process().Signal(SIGSTOP);
   const Time stopped = BootNow();
   EXPECT_THAT(running.get(), FailsWith(StatusCode::kUnknown, "COMMIT_OUTCOME_UNKNOWN"));
@@ -102,7 +102,7 @@ TEST_F(ClientLoss, OfTheConnectionToPostgresIsFoundByTheStatement) {
 TEST_F(ClientLoss, OfAKilledServerLeavesTheRunningStatementsOutcomeUnknown) {
   Lease lease = AcquireFor(seconds(2));
   auto running = std::async(std::launch::async, [&] { return lease.Execute("SELECT pg_sleep(600)"); });
-  ASSERT_TRUE(observer().AwaitRunning(lease.backend_pid(), "pg_sleep"));
+  ASSERT_TRUE(observer().AwaitAsleep(lease.backend_pid()));
   server().Kill();
   EXPECT_THAT(running.get(), FailsWith(StatusCode::kUnknown, "COMMIT_OUTCOME_UNKNOWN"));
   observer().Terminate(lease.backend_pid());

@@ -45,7 +45,7 @@ TEST_F(ClientThreads, ShareOneClient) {
 TEST_F(ClientThreads, OnOneLeaseOneRunsAtATime) {
   Lease lease = Acquire();
   auto running = std::async(std::launch::async, [&] { return lease.Execute("SELECT pg_sleep(600)"); });
-  ASSERT_TRUE(observer().AwaitRunning(lease.backend_pid(), "pg_sleep"));
+  ASSERT_TRUE(observer().AwaitAsleep(lease.backend_pid()));
   EXPECT_THAT(lease.Execute("SELECT 1"), FailsWith(StatusCode::kAborted, "LEASE_BUSY"));
   EXPECT_FALSE(lease.lost());
   EXPECT_THAT(lease.Release(), IsOk()) << "does not wait for the statement";

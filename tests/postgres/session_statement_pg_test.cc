@@ -1,6 +1,7 @@
 // One statement on a session: its rows, its end, its error.
 #include <chrono>
 #include <cstdint>
+#include <future>
 #include <memory>
 #include <string>
 #include <vector>
@@ -144,6 +145,26 @@ TEST_F(SessionStatementTest, SurvivesAnErrorThatPretendsToBeALostConnection) {
   }
   EXPECT_FALSE(session.connection().lost());
   EXPECT_EQ(session.Value("SELECT 1"), "1");
+}
+
+// libpq then closes the socket in the middle of its own sending, and nothing ever shows on that again.
+TEST_F(SessionStatementTest, TellsALossThatSendingComesUpon) {
+  for (const bool labelled : {false, true}) {
+    SCOPED_TRACE(labelled);
+    LeasedSession session(edge_);
+    std::promise<void> sent;
+    edge_.loop().Post([until = sent.get_future().share()] { until.wait(); });
+    const std::string identity = observer_.Identity(session.pid());
+    observer_.Query(absl::StrCat("SELECT pg_terminate_backend(", session.pid(), ")"));
+    EXPECT_TRUE(Eventually([&] { return !observer_.Sees(identity); }, kPatience));
+    core::Statement statement = Sql(absl::StrCat("SELECT '", std::string(1'000'000, 'x'), "'"));
+    if (labelled) statement.label = core::LeaseLabel{"lease", 1, "pool", "tenant"};
+    const auto sink = session.Start(session.NextKey(), std::move(statement));
+    sent.set_value();
+    ASSERT_TRUE(Ended(sink));
+    EXPECT_EQ(sink->end().how, StatementEnd::How::kConnectionLost);
+    EXPECT_EQ(session.losses(), 1);
+  }
 }
 
 TEST_F(SessionStatementTest, SendsThoseToTheGatewayThatNeedASessionOfTheirOwn) {

@@ -24,7 +24,7 @@ class ConnectionLossTest : public SystemTest {
   // One that sleeps on the lease, its backend terminated.
   Result Terminated(const Held& held, const std::string& sql) {
     const auto running = StartExecute(client(), Statement(held.token, sql));
-    EXPECT_TRUE(observer().AwaitRunning(held.lease.backend_pid(), "pg_sleep"));
+    EXPECT_TRUE(observer().AwaitAsleep(held.lease.backend_pid()));
     observer().Terminate(held.lease.backend_pid());
     return running->Get();
   }

@@ -92,7 +92,7 @@ TEST_F(DrainCallTest, WithATimeoutOfZeroLeasesEndAtOnce) {
   Serve(1, 1, {"--drain-timeout=1h"});
   const Held held = Acquire();
   const auto statement = StartExecute(client(), Statement(held.token, "SELECT pg_sleep(600)"));
-  ASSERT_TRUE(observer().AwaitRunning(held.lease.backend_pid(), "pg_sleep"));
+  ASSERT_TRUE(observer().AwaitAsleep(held.lease.backend_pid()));
   EXPECT_THAT(operators().Drain(seconds(0)), IsOk());
   EXPECT_EQ(statement->Get().Metadata("lease_reason"), "LEASE_DRAINED");
   EXPECT_EQ(server().process().AwaitEnd(), 0);

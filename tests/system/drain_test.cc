@@ -75,7 +75,7 @@ TEST_F(DrainTest, AtItsTimeoutLeasesEndDrained) {
   const auto unknown = StartExecute(client(), Statement(outside.token, "SELECT pg_sleep(600)"));
   const auto not_done = StartExecute(client(), Statement(inside.token, "SELECT pg_sleep(600)"));
   for (const Held* held : {&outside, &inside}) {
-    ASSERT_TRUE(observer().AwaitRunning(held->lease.backend_pid(), "pg_sleep"));
+    ASSERT_TRUE(observer().AwaitAsleep(held->lease.backend_pid()));
   }
   Sigterm();
   const Result cut = unknown->Get();
@@ -106,7 +106,7 @@ TEST_F(DrainTest, AKilledServersBackendsAreGoneAndItsPlaceIsFree) {
   Serve(2, 2);
   const Held held = Acquire();
   const auto sleep = StartExecute(client(), Statement(held.token, "SELECT pg_sleep(600)"));
-  ASSERT_TRUE(observer().AwaitRunning(held.lease.backend_pid(), "pg_sleep"));
+  ASSERT_TRUE(observer().AwaitAsleep(held.lease.backend_pid()));
   server().Kill();
   EXPECT_FALSE(sleep->Get().ok());
   EXPECT_TRUE(observer().AwaitGone(held.lease.backend_pid()));

@@ -24,16 +24,17 @@ constexpr milliseconds kGrace(1500);
 // What it did when it was killed: see holder_main.cc.
 struct Deed {
   const char* kind;
-  const char* running;  // something of its statement; null = none
+  const char* running = nullptr;  // something of its statement; null = none, or it sleeps
+  bool sleeps = false;
   bool cleaned = true;  // its connection is lent again, and not replaced
 };
 
 class HolderDeathTest : public SystemTest, public testing::WithParamInterface<Deed> {};
 
 INSTANTIATE_TEST_SUITE_P(Holder, HolderDeathTest,
-                         testing::Values(Deed{"idle", nullptr}, Deed{"transaction", nullptr},
-                                         Deed{"statement", "pg_sleep"}, Deed{"swallower", "pg_sleep", false},
-                                         Deed{"reader", "generate_series"}),
+                         testing::Values(Deed{"idle"}, Deed{"transaction"}, Deed{.kind = "statement", .sleeps = true},
+                                         Deed{.kind = "swallower", .sleeps = true, .cleaned = false},
+                                         Deed{.kind = "reader", .running = "generate_series"}),
                          [](const auto& deed) { return std::string(deed.param.kind); });
 
 TEST_P(HolderDeathTest, ItsPlaceIsFreeByTtlAndNothingOfItIsLeft) {
@@ -45,7 +46,9 @@ TEST_P(HolderDeathTest, ItsPlaceIsFreeByTtlAndNothingOfItIsLeft) {
   int backend = 0;
   ASSERT_TRUE(line >> granted >> backend) << holder.Log();
   const auto waiter = StartAcquire(client());
-  if (GetParam().running != nullptr) {
+  if (GetParam().sleeps) {
+    ASSERT_TRUE(observer().AwaitAsleep(backend));
+  } else if (GetParam().running != nullptr) {
     ASSERT_TRUE(observer().AwaitRunning(backend, GetParam().running));
   }
   holder.Signal(SIGKILL);

@@ -148,7 +148,7 @@ TEST_F(LeaseLifeTest, RenewMovesTheEndToTtlFromNow) {
 TEST_F(LeaseLifeTest, RenewDoesNotWaitForAStatement) {
   const Held held = Acquire();
   const auto sleep = StartExecute(client(), Statement(held.token, "SELECT pg_sleep(600)"));
-  ASSERT_TRUE(observer().AwaitRunning(held.lease.backend_pid(), "pg_sleep"));
+  ASSERT_TRUE(observer().AwaitAsleep(held.lease.backend_pid()));
   EXPECT_THAT(client().Renew(held.token), IsOk());
   EXPECT_FALSE(sleep->Done());
   sleep->Cancel();
@@ -189,7 +189,7 @@ TEST_F(LeaseLifeTest, DiscardClosesTheConnection) {
 TEST_F(LeaseLifeTest, ReleaseCancelsWhatStillRuns) {
   const Held held = Acquire();
   const auto sleep = StartExecute(client(), Statement(held.token, "SELECT pg_sleep(600)"));
-  ASSERT_TRUE(observer().AwaitRunning(held.lease.backend_pid(), "pg_sleep"));
+  ASSERT_TRUE(observer().AwaitAsleep(held.lease.backend_pid()));
   EXPECT_THAT(client().Release(held.token), IsOk());
   const Result cut = sleep->Get();
   EXPECT_THAT(cut, FailsWith(StatusCode::UNKNOWN, "COMMIT_OUTCOME_UNKNOWN"));
@@ -219,7 +219,7 @@ TEST_F(LeaseLifeTest, ExpireByIdRevokesAndCancelsWhatRuns) {
   EXPECT_THAT(client().Execute(held.token, "BEGIN"), IsOk());
   EXPECT_THAT(client().Execute(held.token, "INSERT INTO deeds VALUES ('unfinished')"), IsOk());
   const auto sleep = StartExecute(client(), Statement(held.token, "SELECT pg_sleep(600)"));
-  ASSERT_TRUE(observer().AwaitRunning(held.lease.backend_pid(), "pg_sleep"));
+  ASSERT_TRUE(observer().AwaitAsleep(held.lease.backend_pid()));
 
   v1::ExpireRequest expire;
   expire.set_lease_id(held.lease.lease_id());

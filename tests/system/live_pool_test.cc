@@ -87,7 +87,7 @@ TEST_F(LivePoolTest, FallsToALoweredMaximumWithoutEndingALease) {
   request.mutable_settings()->set_max_connections(1);
   request.mutable_settings()->set_min_connections(1);
   ASSERT_THAT(operators().UpdatePool(request), IsOk());
-  // Until then the old maximum is the bound, so that Stats' sums are not asked yet.
+  // Until then the old maximum is the bound, which Client::Stats would not have.
   EXPECT_TRUE(Eventually(
       [&] { return observer().Count("SELECT count(*) FROM pg_stat_activity WHERE usename = 'app'") == 1; }));
   EXPECT_TRUE(Eventually([&] { return client().StatsOf({}).response.pools(0).total() == 1; }));

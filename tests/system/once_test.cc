@@ -74,7 +74,7 @@ TEST_F(OnceTest, TheStatementsErrorIsTheAnswerAndTheLeaseIsReleased) {
 
 TEST_F(OnceTest, ShowsInStatsWhileItRuns) {
   const auto sleep = StartExecute(client(), Once("SELECT pg_sleep(600)"));
-  ASSERT_TRUE(observer().AwaitRunning(backend(), "pg_sleep"));
+  ASSERT_TRUE(observer().AwaitAsleep(backend()));
   const v1::PoolStats stats = client().Stats();
   EXPECT_EQ(stats.in_use(), 1);
   EXPECT_NE(stats.connections(0).lease_id(), "");
@@ -139,6 +139,18 @@ TEST_F(OnceTest, ItsDeadlineCancelsTheStatementAndReleasesTheLease) {
   EXPECT_EQ(Execute("SELECT 1").Value(), "int_value: 1");
 }
 
+TEST_F(OnceTest, AGoneCallersStatementThatSwallowsCancelLosesItsBackend) {
+  const int backend_pid = backend();
+  const auto deaf = StartExecute(client(), Once("DO $$ BEGIN LOOP "
+                                                "  BEGIN PERFORM pg_sleep(600); "
+                                                "  EXCEPTION WHEN query_canceled THEN NULL; END; "
+                                                "END LOOP; END $$"));
+  ASSERT_TRUE(observer().AwaitAsleep(backend_pid)) << "before that it does not swallow";
+  deaf->Cancel();
+  EXPECT_TRUE(observer().AwaitGone(backend_pid));
+  EXPECT_EQ(Execute("SELECT 1").Value(), "int_value: 1");
+}
+
 TEST_F(OnceTest, AReaderThatGoesMidwayReleasesTheLease) {
   const Client::Context context = Client::NewContext();
   const auto reader =
@@ -161,7 +173,7 @@ TEST_F(OnceTest, ATtlIsAHardEnd) {
 TEST_F(OnceTest, AConnectionThatDiesLeavesTheOutcomeUnknown) {
   const auto sleep = StartExecute(client(), Once("SELECT pg_sleep(600)"));
   const int backend_pid = backend();
-  ASSERT_TRUE(observer().AwaitRunning(backend_pid, "pg_sleep"));
+  ASSERT_TRUE(observer().AwaitAsleep(backend_pid));
   observer().Terminate(backend_pid);
   const Result cut = sleep->Get();
   EXPECT_THAT(cut, FailsWith(StatusCode::UNKNOWN, "COMMIT_OUTCOME_UNKNOWN"));
@@ -171,7 +183,7 @@ TEST_F(OnceTest, AConnectionThatDiesLeavesTheOutcomeUnknown) {
 
 TEST_F(OnceTest, ARevokedOneHasAnUnknownOutcome) {
   const auto sleep = StartExecute(client(), Once("SELECT pg_sleep(600)"));
-  ASSERT_TRUE(observer().AwaitRunning(backend(), "pg_sleep"));
+  ASSERT_TRUE(observer().AwaitAsleep(backend()));
   v1::ExpireRequest expire;
   expire.set_lease_id(client().Stats().connections(0).lease_id());
   EXPECT_THAT(client().Expire(expire), IsOk());

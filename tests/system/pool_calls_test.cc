@@ -269,7 +269,7 @@ TEST_F(PoolCallsTest, ExpireOfManyAnswersWhenNoneOfThemRuns) {
                   FailsWith(StatusCode::UNKNOWN, "COMMIT_OUTCOME_UNKNOWN"));
     });
   }
-  for (const Held& one : held) EXPECT_TRUE(observer().AwaitRunning(one.lease.backend_pid(), "pg_sleep"));
+  for (const Held& one : held) EXPECT_TRUE(observer().AwaitAsleep(one.lease.backend_pid()));
   EXPECT_EQ(client().Expire(LeasesOfPool("default")).response.leases_ended(), 5);
   for (std::thread& sleeper : sleepers) sleeper.join();
   EXPECT_TRUE(AwaitRest());

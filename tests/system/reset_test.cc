@@ -188,7 +188,7 @@ TEST_F(ResetTest, ForcedCutsAStatementOutsideATransaction) {
   Serve(1, 1);
   const Held held = Acquire();
   const auto sleep = StartExecute(client(), Statement(held.token, "SELECT pg_sleep(600)"));
-  ASSERT_TRUE(observer().AwaitRunning(held.lease.backend_pid(), "pg_sleep"));
+  ASSERT_TRUE(observer().AwaitAsleep(held.lease.backend_pid()));
   const auto waiter = StartAcquire(client());
   ASSERT_TRUE(Eventually([&] { return client().Stats().waiting() == 1; }));
 
@@ -213,7 +213,7 @@ TEST_F(ResetTest, ForcedRollsATransactionBackAndTheOldTokenSaysWhy) {
   EXPECT_THAT(client().Execute(held.token, "BEGIN"), IsOk());
   EXPECT_THAT(client().Execute(held.token, "INSERT INTO deeds VALUES ('unfinished')"), IsOk());
   const auto sleep = StartExecute(client(), Statement(held.token, "SELECT pg_sleep(600)"));
-  ASSERT_TRUE(observer().AwaitRunning(held.lease.backend_pid(), "pg_sleep"));
+  ASSERT_TRUE(observer().AwaitAsleep(held.lease.backend_pid()));
   ASSERT_THAT(client().Reset(v1::RESET_MODE_FORCE), IsOk());
 
   const auto pool_reset = FailsWith(StatusCode::FAILED_PRECONDITION, "POOL_RESET");

@@ -305,7 +305,7 @@ TEST_F(SessionTest, RenewIsAnsweredWhileAStatementRuns) {
   Stream stream(client());
   const v1::Lease lease = stream.Begin(AcquireFor(std::chrono::seconds(50)));
   stream.Execute(2, "SELECT pg_sleep(600)");
-  ASSERT_TRUE(observer().AwaitRunning(lease.backend_pid(), "pg_sleep"));
+  ASSERT_TRUE(observer().AwaitAsleep(lease.backend_pid()));
   stream.Renew(3, std::chrono::seconds(40));
   const v1::SessionResponse renewed = stream.Read();
   EXPECT_EQ(renewed.id(), 3);
@@ -317,7 +317,7 @@ TEST_F(SessionTest, CancelEndsTheRunningStatementAndLeavesTheRest) {
   const v1::Lease lease = stream.Begin();
   stream.Execute(2, "SELECT pg_sleep(600)");
   stream.Execute(3, "SELECT 3");
-  ASSERT_TRUE(observer().AwaitRunning(lease.backend_pid(), "pg_sleep"));
+  ASSERT_TRUE(observer().AwaitAsleep(lease.backend_pid()));
   stream.Cancel(2);
   EXPECT_THAT(stream.ReadResult(2), FailsWith(StatusCode::CANCELLED, "SQL_ERROR"));
   EXPECT_EQ(stream.ReadResult(3).Value(), "int_value: 3");
@@ -330,7 +330,7 @@ TEST_F(SessionTest, CancelOfAQueuedStatementKeepsItFromRunning) {
   stream.Execute(2, "SELECT pg_sleep(600)");
   stream.Execute(3, "INSERT INTO deeds VALUES ('cancelled')");
   stream.Execute(4, "SELECT 4");
-  ASSERT_TRUE(observer().AwaitRunning(lease.backend_pid(), "pg_sleep"));
+  ASSERT_TRUE(observer().AwaitAsleep(lease.backend_pid()));
   stream.Cancel(3);
   stream.Cancel(2);
   EXPECT_THAT(stream.ReadResult(2), FailsWith(StatusCode::CANCELLED));
@@ -407,7 +407,7 @@ TEST_F(SessionTest, ADeadConnectionIsToldToo) {
   Stream stream(client());
   const v1::Lease lease = stream.Begin();
   stream.Execute(2, "SELECT pg_sleep(600)");
-  ASSERT_TRUE(observer().AwaitRunning(lease.backend_pid(), "pg_sleep"));
+  ASSERT_TRUE(observer().AwaitAsleep(lease.backend_pid()));
   observer().Terminate(lease.backend_pid());
   bool told = false, answered = false;
   for (int i = 0; i < 2; ++i) {  // in either order

@@ -132,7 +132,7 @@ TEST_F(StatementErrorsTest, AFailedTransactionIsTheHoldersToRollBack) {
 
 TEST_F(StatementErrorsTest, OneStatementAtATime) {
   const auto sleep = StartExecute(client(), Statement(held_.token, "SELECT pg_sleep(600)"));
-  ASSERT_TRUE(observer().AwaitRunning(backend(), "pg_sleep"));
+  ASSERT_TRUE(observer().AwaitAsleep(backend()));
   EXPECT_THAT(Execute("SELECT 1"), FailsWith(StatusCode::ABORTED, "LEASE_BUSY"));
   EXPECT_FALSE(sleep->Done()) << "the one that runs is not disturbed";
   sleep->Cancel();
@@ -140,7 +140,7 @@ TEST_F(StatementErrorsTest, OneStatementAtATime) {
 
 TEST_F(StatementErrorsTest, CancellingTheCallCancelsTheStatement) {
   const auto sleep = StartExecute(client(), Statement(held_.token, "SELECT pg_sleep(600)"));
-  ASSERT_TRUE(observer().AwaitRunning(backend(), "pg_sleep"));
+  ASSERT_TRUE(observer().AwaitAsleep(backend()));
   sleep->Cancel();
   EXPECT_THAT(sleep->Get(), FailsWith(StatusCode::CANCELLED));
   EXPECT_TRUE(observer().AwaitIdle(backend()));
@@ -157,7 +157,7 @@ TEST_F(StatementErrorsTest, TheCallsDeadlineCancelsTheStatement) {
 TEST_F(StatementErrorsTest, ACancelInATransactionLeavesItsFateToTheHolder) {
   EXPECT_THAT(Execute("BEGIN"), IsOk());
   const auto sleep = StartExecute(client(), Statement(held_.token, "SELECT pg_sleep(600)"));
-  ASSERT_TRUE(observer().AwaitRunning(backend(), "pg_sleep"));
+  ASSERT_TRUE(observer().AwaitAsleep(backend()));
   sleep->Cancel();
   EXPECT_THAT(sleep->Get(), FailsWith(StatusCode::CANCELLED));
   EXPECT_TRUE(Eventually([&] { return Execute("ROLLBACK").ok(); }));
@@ -177,7 +177,7 @@ TEST_F(StatementErrorsTest, StatementTimeoutRunsOut) {
 
 TEST_F(StatementErrorsTest, SomebodyElsesCancelIsAnSqlError) {
   const auto sleep = StartExecute(client(), Statement(held_.token, "SELECT pg_sleep(600)"));
-  ASSERT_TRUE(observer().AwaitRunning(backend(), "pg_sleep"));
+  ASSERT_TRUE(observer().AwaitAsleep(backend()));
   observer().Run(absl::StrCat("SELECT pg_cancel_backend(", backend(), ")"));
   const Result cancelled = sleep->Get();
   EXPECT_THAT(cancelled, FailsWith(StatusCode::CANCELLED, "SQL_ERROR"));

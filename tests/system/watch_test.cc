@@ -73,6 +73,28 @@ TEST_F(WatchTest, ALeasesLifeIsToldInItsOrder) {
   EXPECT_THAT(events[3].metadata(), Contains(testing::Key("held_ms")));
 }
 
+TEST_F(WatchTest, AnOperatorsReasonIsTold) {
+  Serve(1, 1);
+  const auto watch = Watch();
+  const Held held = Acquire();
+  v1::ExpireRequest expire;
+  expire.set_lease_id(held.lease.lease_id());
+  expire.set_reason("it leaks");
+  EXPECT_THAT(client().Expire(expire), IsOk());
+  v1::ResetRequest reset;
+  reset.set_pool("default");
+  reset.set_reason("new password");
+  EXPECT_THAT(client().Reset(reset), IsOk());
+  const v1::Event ended = watch->Until(v1::EVENT_TYPE_LEASE_ENDED).back();
+  EXPECT_EQ(ended.end_reason(), v1::END_REASON_REVOKED);
+  EXPECT_EQ(ended.reason(), "it leaks");
+  const v1::Event raised = watch->Until(v1::EVENT_TYPE_POOL_RESET).back();
+  EXPECT_EQ(raised.generation(), 2U);
+  EXPECT_EQ(raised.reason(), "new password");
+  const v1::Event closed = watch->Until(v1::EVENT_TYPE_CONNECTION_CLOSED).back();
+  EXPECT_EQ(closed.connection_id(), held.lease.connection_id());
+}
+
 TEST_F(WatchTest, FiltersLeaveOutTheRest) {
   Serve(2, 2);
   v1::WatchEventsRequest of_a;

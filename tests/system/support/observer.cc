@@ -60,6 +60,10 @@ bool Observer::AwaitRunning(int backend_pid, const std::string& sql) const {
   });
 }
 
+bool Observer::AwaitAsleep(int backend_pid) const {
+  return Eventually([&] { return Activity(backend_pid, "wait_event") == "PgSleep"; });
+}
+
 bool Observer::AwaitIdle(int backend_pid) const {
   return Eventually([&] { return absl::StartsWith(Activity(backend_pid, "state"), "idle"); });
 }

@@ -31,6 +31,8 @@ class Observer {
 
   // Waits until the backend runs a statement that contains `sql`.
   bool AwaitRunning(int backend_pid, const std::string& sql) const;
+  // Waits until its statement is inside pg_sleep.
+  bool AwaitAsleep(int backend_pid) const;
   bool AwaitIdle(int backend_pid) const;
   bool AwaitGone(int backend_pid) const;
   // As by an administrator.
