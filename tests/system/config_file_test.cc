@@ -11,6 +11,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
+#include "tests/system/support/configured_test.h"
 #include "tests/system/support/own_postgres.h"
 #include "tests/system/support/system_test.h"
 #include "tests/system/support/temporary_folder.h"
@@ -25,26 +26,8 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
 
-class ConfigFileTest : public SystemTest {
+class ConfigFileTest : public ConfiguredTest {
  protected:
-  std::string path() const { return (folder_.path() / "pglessor.toml").string(); }
-  void Write(const std::string& text) const { std::ofstream(path(), std::ios::trunc) << text; }
-
-  // A pool in the file; `more` are further keys.
-  std::string Pool(const std::string& name, const std::string& sizes, const std::string& more = "") {
-    return absl::StrCat("[pools.", name, "]\ndsn = \"", dsn(), "\"\ncontrol_dsn = \"", control_dsn(), "\"\n",
-                        sizes, "\n", more, "\n");
-  }
-  static std::string Sizes(int min, int max) {
-    return absl::StrCat("min_connections = ", min, "\nmax_connections = ", max);
-  }
-
-  void ServeFile(const std::string& text) {
-    Write(text);
-    server_ = ServerProcess::Start({"--config=" + path(), "--drain-timeout=0s"});
-    ASSERT_NE(server().address(), "");
-    client_ = std::make_unique<Client>(server().address());
-  }
   // The file is now this, and has been read; `says` is what the log then says.
   void Reload(const std::string& text, const std::string& says = "the configuration was read again") {
     Write(text);
@@ -52,26 +35,12 @@ class ConfigFileTest : public SystemTest {
     ASSERT_TRUE(Eventually([&] { return server().Log().find(says) != std::string::npos; }));
   }
 
-  v1::PoolStats StatsOf(const std::string& pool) {
-    v1::StatsRequest request;
-    request.set_pool(pool);
-    const auto answer = client().StatsOf(request);
-    EXPECT_EQ(answer.response.pools_size(), 1) << answer;
-    return answer.response.pools_size() == 1 ? answer.response.pools(0) : v1::PoolStats();
-  }
   std::vector<std::string> ConnectionsOf(const std::string& pool) {
     std::vector<std::string> ids;
     const v1::PoolStats stats = StatsOf(pool);
     for (const auto& connection : stats.connections()) ids.push_back(connection.id());
     return ids;
   }
-  Held AcquireFrom(const std::string& pool) {
-    v1::AcquireRequest request;
-    request.set_pool(pool);
-    return Acquire(request);
-  }
-
-  const TemporaryFolder folder_;
 };
 
 TEST_F(ConfigFileTest, TenFaultsAreTenLinesAndNothingStarts) {

@@ -32,7 +32,8 @@ struct Deed {
 class HolderDeathTest : public SystemTest, public testing::WithParamInterface<Deed> {};
 
 INSTANTIATE_TEST_SUITE_P(Holder, HolderDeathTest,
-                         testing::Values(Deed{"idle"}, Deed{"transaction"}, Deed{.kind = "statement", .sleeps = true},
+                         testing::Values(Deed{"idle"}, Deed{"transaction"},
+                                         Deed{.kind = "statement", .sleeps = true},
                                          Deed{.kind = "swallower", .sleeps = true, .cleaned = false},
                                          Deed{.kind = "reader", .running = "generate_series"}),
                          [](const auto& deed) { return std::string(deed.param.kind); });

@@ -51,7 +51,9 @@ TEST_F(WatchTest, ALeasesLifeIsToldInItsOrder) {
   EXPECT_THAT(client().Execute(held.token, "SELECT 1"), IsOk());
   EXPECT_THAT(client().Renew(held.token), IsOk());
   EXPECT_THAT(client().Release(held.token), IsOk());
-  const std::vector<v1::Event> events = watch->Until(v1::EVENT_TYPE_CONNECTION_CLEANED);
+  std::vector<v1::Event> events = watch->Until(v1::EVENT_TYPE_CONNECTION_CLEANED);
+  // Where the server started long ago, the connection is probed first, and the acquire waits for that.
+  std::erase_if(events, [](const v1::Event& event) { return event.connection_id().empty(); });
   ASSERT_THAT(Types(events), ElementsAre("LEASE_GRANTED", "CONNECTION_LEASED", "LEASE_RENEWED", "LEASE_ENDED",
                                          "CONNECTION_RELEASED", "CONNECTION_CLEANED"));
   for (size_t i = 0; i < events.size(); ++i) {

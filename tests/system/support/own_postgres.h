@@ -32,6 +32,8 @@ class OwnPostgres {
   // Role app, database app: what pglessor leases. The other is the superuser's.
   std::string dsn() const { return Dsn("app", "app"); }
   std::string control_dsn() const { return Dsn("postgres", "app"); }
+  // The file of its socket.
+  std::string socket() const { return place_ + "/.s.PGSQL.5432"; }
   // It has asserted SHOW data_directory. Not across an outage: a new one after each.
   Observer& observer() { return *observer_; }
 
