@@ -56,6 +56,8 @@ void Declare(CLI::App& app, Flags& flags) {
       ->group("Addresses");
   app.add_option("--gateway", flags.gateway,
                  "PostgreSQL wire gateway; empty = off (not built yet: always off)")
+      ->expected(0, 1)  // so that --gateway= is taken for empty
+      ->type_name("ADDRESS")
       ->group("Addresses");
   app.add_option("--gateway-advertise", flags.gateway_advertise, "what gateway_address says")
       ->group("Addresses");

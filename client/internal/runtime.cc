@@ -46,6 +46,10 @@ absl::StatusOr<Summary> Runtime::Once(const Statement& statement, const AcquireO
   return SummaryOf(std::move(answer));
 }
 
+std::unique_ptr<SessionStream> Runtime::NewSession() {
+  return std::make_unique<SessionStream>(replicas_.home(), options_.acquire);
+}
+
 absl::StatusOr<LeaseTerm::Promise> Runtime::Renewed(Replica& replica, const std::string& lease_token) {
   v1::RenewRequest request;
   request.set_lease_token(lease_token);

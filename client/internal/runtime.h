@@ -13,6 +13,7 @@
 #include "client/internal/background.h"
 #include "client/internal/held_lease.h"
 #include "client/internal/replica.h"
+#include "client/internal/session_stream.h"
 #include "pglessor/client.h"
 
 namespace pglessor::internal {
@@ -32,6 +33,8 @@ class Runtime {
 
   // Runs it on a lease that lives no longer.
   absl::StatusOr<Summary> Once(const Statement& statement, const AcquireOptions& given, EachRow each_row);
+
+  std::unique_ptr<SessionStream> NewSession();
 
  private:
   // Renews the lease, to learn from when its ttl counts.

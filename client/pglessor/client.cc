@@ -6,6 +6,7 @@
 #include "client/internal/answer.h"
 #include "client/internal/background.h"
 #include "client/internal/runtime.h"
+#include "client/internal/session_stream.h"
 
 namespace pglessor {
 
@@ -37,6 +38,11 @@ absl::StatusOr<Result> Client::Once(const Statement& statement, const AcquireOpt
   if (runtime_ == nullptr) return absl::FailedPreconditionError("this Client was moved from");
   return internal::Collected(
       [&](internal::EachRow each_row) { return runtime_->Once(statement, options, each_row); });
+}
+
+absl::StatusOr<Session> Client::NewSession() {
+  if (runtime_ == nullptr) return absl::FailedPreconditionError("this Client was moved from");
+  return Session(runtime_->NewSession());
 }
 
 }  // namespace pglessor

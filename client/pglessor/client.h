@@ -26,6 +26,7 @@
 #include "pglessor/acquire_options.h"
 #include "pglessor/lease.h"
 #include "pglessor/result.h"
+#include "pglessor/session.h"
 #include "pglessor/statement.h"
 #include "pglessor/value.h"
 
@@ -84,6 +85,9 @@ class Client {
   // With `ttl` it is cut off then; without, it takes as long as it takes. `Statement::timeout` is the call's
   // deadline, the wait for a connection included.
   absl::StatusOr<Result> Once(const Statement& statement, const AcquireOptions& options = {});
+
+  // A stream for leases and statements one after another. Connects to nothing yet.
+  absl::StatusOr<Session> NewSession();
 
  private:
   explicit Client(std::unique_ptr<internal::Runtime> runtime);

@@ -8,6 +8,7 @@
 // Order: what one connection or one lease goes through is told in that order.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <deque>
@@ -47,6 +48,22 @@ enum class EventType : uint8_t {
   kBreakerChanged,
   kLeaseLeakSuspected,  // it is held for longer than leak_warning
   kDrainStarted,
+};
+
+// All of them, for those who filter or describe.
+inline constexpr std::array kAllEventTypes = {
+    EventType::kConnectionOpened,    EventType::kConnectionOpenFailed,
+    EventType::kConnectionValidated, EventType::kConnectionLeased,
+    EventType::kConnectionReleased,  EventType::kConnectionCleaned,
+    EventType::kConnectionRetired,   EventType::kConnectionClosed,
+    EventType::kConnectionStuck,     EventType::kLeaseGranted,
+    EventType::kLeaseRenewed,        EventType::kLeaseReleased,
+    EventType::kLeaseEnded,          EventType::kWaiterQueued,
+    EventType::kWaiterLeft,          EventType::kPoolSaturated,
+    EventType::kPoolReset,           EventType::kPoolPaused,
+    EventType::kPoolResumed,         EventType::kPoolUpdated,
+    EventType::kBreakerChanged,      EventType::kLeaseLeakSuspected,
+    EventType::kDrainStarted,
 };
 
 // Fields that do not belong to its type are unset. Never holds a secret.

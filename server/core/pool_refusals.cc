@@ -30,8 +30,7 @@ absl::Status PoolState::Admission(Time now, const Waiter& waiter) {
                      {.reason = reason::kDraining});
   }
   if (absl::Status why = tenants_.Admit(now, waiter.tenant, waiter.priority); !why.ok()) return why;
-  const bool none_alive = in(SlotState::kAvailable) + in(SlotState::kInUse) + in(SlotState::kCleaning) == 0;
-  if (none_alive && breaker_.state(now) == BreakerState::kOpen) {
+  if (NoneAlive() && breaker_.state(now) == BreakerState::kOpen) {
     if (absl::IsFailedPrecondition(breaker_.failing())) return breaker_.failing();
     return MakeError(
         absl::StatusCode::kUnavailable,
@@ -43,6 +42,15 @@ absl::Status PoolState::Admission(Time now, const Waiter& waiter) {
          .retry_after = breaker_.RetryAfter(now)});
   }
   return absl::OkStatus();
+}
+
+bool PoolState::NoneAlive() const {
+  return in(SlotState::kAvailable) + in(SlotState::kInUse) + in(SlotState::kCleaning) == 0;
+}
+
+Time PoolState::NoGrantBefore(Time now) const {
+  if (!NoneAlive() || in(SlotState::kOpening) > 0) return now;
+  return SaturatingAdd(now, breaker_.RetryAfter(now));
 }
 
 absl::Status PoolState::NoPlace(Time now, const Waiter& waiter) const {
@@ -76,9 +84,8 @@ bool PoolState::NothingAtOnce(Time now, const Waiter& waiter) const {
 absl::Status PoolState::WaitedInVain(Time since, bool queues) const {
   const bool failing = !breaker_.failing().ok();
   // No opening need have been tried: the slots of connections that died are taken until that is confirmed.
-  const bool none_alive = in(SlotState::kAvailable) + in(SlotState::kInUse) + in(SlotState::kCleaning) == 0;
   const bool nothing_opened =
-      (failing && breaker_.last_failure() >= since) || (none_alive && breaker_.last_success() < since);
+      (failing && breaker_.last_failure() >= since) || (NoneAlive() && breaker_.last_success() < since);
   if (nothing_opened && !breaker_.pressed_back()) {
     if (absl::IsFailedPrecondition(breaker_.failing())) return breaker_.failing();
     return MakeError(absl::StatusCode::kUnavailable,

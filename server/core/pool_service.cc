@@ -111,7 +111,8 @@ Actions::Grant PoolState::MakeGrant(Time now, Slot& slot, Waiter waiter) {
   tenants_.Lent(waiter.tenant);
   if (options_.warmup == Warmup::kForecast) peak_.Record(now, in(SlotState::kInUse) + waiting());
   const SlotGrant granted{RefOf(slot), fencing_.Next(), now, now - waiter.since};
-  waits_.Record(now, granted.waited);
+  if (!waiter.measured) waits_.Record(now, granted.waited);
+  waiter.measured = true;
   return {granted, std::move(waiter)};
 }
 

@@ -172,7 +172,9 @@ void PoolState::AddFencingBlock(Time now, FencingSource::Block block, Actions& a
 }
 
 void PoolState::Tick(Time now, Actions& actions) {
-  while (auto waiter = queue_.PopExpired(now)) {
+  // Who cannot be served in time is told now, and may try elsewhere meanwhile.
+  const Time horizon = NoGrantBefore(now);
+  while (auto waiter = queue_.PopExpired(horizon)) {
     const absl::Status vain = WaitedInVain(waiter->since, waiter->queues);
     Refuse(Dequeued(*std::move(waiter)), vain, counters_.timed_out, actions);
   }

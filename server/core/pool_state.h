@@ -280,6 +280,10 @@ class PoolState {
 
   // Not OK: why one that arrives is refused whatever is free; or, where nothing is, why it is not queued.
   absl::Status Admission(Time now, const Waiter& waiter);
+  // Nothing is lent, or could be: no connection lives.
+  bool NoneAlive() const;
+  // Before this, nobody who waits is granted anything, whoever gives something back: `now`, if that may be.
+  Time NoGrantBefore(Time now) const;
   absl::Status NoPlace(Time now, const Waiter& waiter) const;
   // Nothing idle, nothing that can be opened at once for one that does not queue.
   bool NothingAtOnce(Time now, const Waiter& waiter) const;

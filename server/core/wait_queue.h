@@ -48,6 +48,8 @@ struct Waiter {
   Priority priority = Priority::kNormal;
   // Takes what is idle or can be opened for it, but does not stand in line.
   bool queues = true;
+  // Its wait is in the statistics: it was granted a connection that had died.
+  bool measured = false;
   Done done;  // exactly once, with no lock held
 };
 

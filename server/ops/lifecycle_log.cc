@@ -14,21 +14,6 @@ namespace {
 using core::Event;
 using core::EventType;
 
-constexpr EventType kAll[] = {
-    EventType::kConnectionOpened,    EventType::kConnectionOpenFailed,
-    EventType::kConnectionValidated, EventType::kConnectionLeased,
-    EventType::kConnectionReleased,  EventType::kConnectionCleaned,
-    EventType::kConnectionRetired,   EventType::kConnectionClosed,
-    EventType::kConnectionStuck,     EventType::kLeaseGranted,
-    EventType::kLeaseRenewed,        EventType::kLeaseReleased,
-    EventType::kLeaseEnded,          EventType::kWaiterQueued,
-    EventType::kWaiterLeft,          EventType::kPoolSaturated,
-    EventType::kPoolReset,           EventType::kPoolPaused,
-    EventType::kPoolResumed,         EventType::kPoolUpdated,
-    EventType::kBreakerChanged,      EventType::kLeaseLeakSuspected,
-    EventType::kDrainStarted,
-};
-
 struct Described {
   const char* name;  // for machines
   LogLevel level;
@@ -164,7 +149,7 @@ std::string Milliseconds(core::Duration span) {
 }  // namespace
 
 void LifecycleLog::Subscribe(core::Events& events) {
-  for (const EventType type : kAll) {
+  for (const EventType type : core::kAllEventTypes) {
     if (log_.Writes(Describe(type).level)) events.AddSink(*this, {type});
   }
 }

@@ -15,21 +15,6 @@ namespace {
 
 using core::EventType;
 
-constexpr EventType kAll[] = {
-    EventType::kConnectionOpened,    EventType::kConnectionOpenFailed,
-    EventType::kConnectionValidated, EventType::kConnectionLeased,
-    EventType::kConnectionReleased,  EventType::kConnectionCleaned,
-    EventType::kConnectionRetired,   EventType::kConnectionClosed,
-    EventType::kConnectionStuck,     EventType::kLeaseGranted,
-    EventType::kLeaseRenewed,        EventType::kLeaseReleased,
-    EventType::kLeaseEnded,          EventType::kWaiterQueued,
-    EventType::kWaiterLeft,          EventType::kPoolSaturated,
-    EventType::kPoolReset,           EventType::kPoolPaused,
-    EventType::kPoolResumed,         EventType::kPoolUpdated,
-    EventType::kBreakerChanged,      EventType::kLeaseLeakSuspected,
-    EventType::kDrainStarted,
-};
-
 std::string Milliseconds(core::Duration span) {
   return absl::StrCat(static_cast<double>(span.count() / 1'000) / 1'000.0);
 }
@@ -54,7 +39,7 @@ absl::StatusOr<core::EventFilter> FromProto(const v1::WatchEventsRequest& reques
     if (wanted == v1::EVENT_TYPE_UNSPECIFIED || !v1::EventType_IsValid(wanted)) {
       return core::FieldInvalid("types", absl::StrCat("expected EventTypes, got ", wanted));
     }
-    for (const EventType type : kAll) {
+    for (const EventType type : core::kAllEventTypes) {
       if (ToProto(type) == wanted) filter.types->push_back(type);
     }
   }

@@ -72,6 +72,42 @@ TEST(PoolStateBackoff, LeavesWaitersInTheirPlaces) {
   EXPECT_TRUE(pool.SlotOf(waiter).has_value());
 }
 
+// The next opening is tried after the wait of one of the two.
+TEST(PoolStateBackoff, TellsEarlyWhoCannotBeServedInTime) {
+  PoolOptions options = Options(0, 1);
+  options.first_open_backoff = 1s;
+  PoolStateDriver pool(options);
+  pool.Start();
+  const WaiterId hopeless = pool.Acquire(800ms);
+  const WaiterId patient = pool.Acquire(5s);
+  pool.OpenFailed(pool.opening.front());
+  pool.Tick();
+  EXPECT_FALSE(pool.Waits(hopeless));
+  EXPECT_THAT(pool.refusals.at(0).why, HasReason("DATABASE_UNAVAILABLE"));
+  EXPECT_EQ(pool.Counters().timed_out, 1);
+  EXPECT_TRUE(pool.Waits(patient));
+  pool.now += 1s;
+  pool.Tick();
+  pool.OpenAll();
+  EXPECT_TRUE(pool.SlotOf(patient).has_value());
+}
+
+// What one holder has may come back at any time.
+TEST(PoolStateBackoff, TellsNobodyEarlyWhileAConnectionLives) {
+  PoolOptions options = Options(0, 2);
+  options.first_open_backoff = 1s;
+  PoolStateDriver pool(options);
+  pool.Start();
+  pool.Acquire();
+  pool.OpenAll();
+  const WaiterId waiter = pool.Acquire(800ms);
+  pool.OpenFailed(pool.opening.front());
+  pool.Tick();
+  ASSERT_TRUE(pool.Waits(waiter));
+  pool.Return(pool.Lent().front());
+  EXPECT_TRUE(pool.SlotOf(waiter).has_value());
+}
+
 TEST(PoolStateBackoff, TellsWhoWaitedInVainThatTheDatabaseWasAway) {
   PoolStateDriver pool(Options(0, 1));
   pool.Start();

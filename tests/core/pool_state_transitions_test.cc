@@ -184,6 +184,7 @@ TEST(PoolState, GivesAWaiterHisOldPlaceWhenHisConnectionWasDead) {
   pool.Return(*pool.SlotOf(second));
   EXPECT_TRUE(pool.SlotOf(first).has_value());
   EXPECT_TRUE(pool.Waits(third));
+  EXPECT_EQ(pool.Snapshot().wait.count, 2) << "one for each caller";
 }
 
 TEST(PoolState, CountsEachEndUnderItsReason) {

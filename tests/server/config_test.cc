@@ -90,6 +90,11 @@ TEST_F(ConfigTest, TakesAnEmptyHttpForOff) {
   EXPECT_EQ(MustParse({"--embedded", "--http", ""}).http, "");
 }
 
+TEST_F(ConfigTest, TakesAnEmptyGatewayForOff) {
+  EXPECT_EQ(MustParse({"--embedded", "--gateway="}).gateway, "");
+  EXPECT_EQ(MustParse({"--embedded", "--gateway", "127.0.0.1:7433"}).gateway, "127.0.0.1:7433");
+}
+
 TEST_F(ConfigTest, TakesListenAndDsnsFromTheEnvironment) {
   SetEnvironment("PGLESSOR_LISTEN", "127.0.0.1:9");
   SetEnvironment("PGLESSOR_DSN", "host=env");

@@ -210,6 +210,16 @@ TEST_F(StatementErrorsTest, AWrongNumberOfParameters) {
   EXPECT_EQ(Execute("SELECT 1").Value(), "int_value: 1");
 }
 
+// By gRPC, which reads no more of it than its length.
+TEST_F(StatementErrorsTest, AMessageOverTheLimitIsRefusedAndTheLeaseLives) {
+  for (const size_t bytes : {size_t{4} << 20, size_t{100} << 20}) {
+    const Result large = Execute("SELECT length($1)", {Text(std::string(bytes, 'x'))});
+    EXPECT_THAT(large, FailsWith(StatusCode::RESOURCE_EXHAUSTED)) << bytes;
+    EXPECT_EQ(large.reason, "") << "pglessor never saw it";
+  }
+  EXPECT_EQ(Execute("SELECT length($1)", {Text(std::string(4'000'000, 'x'))}).Value(), "int_value: 4000000");
+}
+
 TEST_F(StatementErrorsTest, TextThatIsNotUtf8IsRefused) {
   EXPECT_THAT(client().Execute(held_.token, "SELECT $1::text", {Text("\xff\xfe")}), Not(IsOk()));
   EXPECT_THAT(Execute("SELECT '\xc3'"), Not(IsOk()));

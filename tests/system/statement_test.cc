@@ -3,7 +3,6 @@
 #include <chrono>
 #include <cmath>
 #include <cstdint>
-#include <fstream>
 #include <limits>
 #include <string>
 #include <vector>
@@ -15,18 +14,8 @@
 #include "gtest/gtest.h"
 
 #include "tests/system/support/background.h"
+#include "tests/system/support/memory.h"
 #include "tests/system/support/system_test.h"
-
-#if defined(__SANITIZE_ADDRESS__)
-#define PGLESSOR_UNDER_ASAN 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define PGLESSOR_UNDER_ASAN 1
-#endif
-#endif
-#ifndef PGLESSOR_UNDER_ASAN
-#define PGLESSOR_UNDER_ASAN 0
-#endif
 
 namespace pglessor::system {
 namespace {
@@ -255,15 +244,6 @@ TEST_F(StatementTest, AShortAnswerIsNotHeldBack) {
                         std::chrono::duration_cast<milliseconds>(std::chrono::steady_clock::now() - began));
   }
   EXPECT_LT(shortest, milliseconds(30));
-}
-
-int64_t ResidentKilobytes(pid_t process) {
-  std::ifstream status(absl::StrCat("/proc/", process, "/status"));
-  for (std::string word; status >> word;) {
-    int64_t kilobytes = 0;
-    if (word == "VmRSS:" && status >> kilobytes) return kilobytes;
-  }
-  return -1;
 }
 
 TEST_F(StatementTest, ASlowReaderSlowsPostgresqlAndFillsNoMemory) {
