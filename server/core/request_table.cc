@@ -135,11 +135,14 @@ bool RequestTable::Over(const AttemptRef& attempt, bool delivered, Time now) {
   if (!attempt->attached) return unanswered;
   Detach(attempt);
   if (delivered) entry->delivered = true;
-  if (entry->attempts.empty() && !entry->delivered && entry->known && !entry->give_up) {
-    entry->give_up = SaturatingAdd(now, entry->unclaimed_timeout);
-    give_ups_.emplace(*entry->give_up, entry);
-  }
+  GiveUpLater(entry, now);
   return unanswered;
+}
+
+void RequestTable::GiveUpLater(const std::shared_ptr<Entry>& entry, Time now) {
+  if (!entry->attempts.empty() || entry->delivered || !entry->known || entry->give_up) return;
+  entry->give_up = SaturatingAdd(now, entry->unclaimed_timeout);
+  give_ups_.emplace(*entry->give_up, entry);
 }
 
 RequestTable::Due RequestTable::TakeDue(Time now) {
@@ -164,6 +167,8 @@ RequestTable::Due RequestTable::TakeDue(Time now) {
     // The place's own deadline ends the last of them.
     if (attempt->answered || attempt->deadline >= attempt->entry->wait_until) continue;
     Detach(attempt);
+    // The one that made the place last longer may have gone before.
+    GiveUpLater(attempt->entry, now);
     attempt->answered = true;
     due.late.push_back(attempt);
   }

@@ -113,6 +113,8 @@ class RequestTable {
   void Attach(const AttemptRef& attempt, const std::shared_ptr<Entry>& entry)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Detach(const AttemptRef& attempt) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // If nobody is attached any more, and none has had the lease.
+  void GiveUpLater(const std::shared_ptr<Entry>& entry, Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Drop(const std::shared_ptr<Entry>& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   mutable Mutex mutex_;

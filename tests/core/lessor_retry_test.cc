@@ -147,6 +147,28 @@ TEST_F(LessorRetryTest, GivesUpThePlaceWhenNobodyRetries) {
   EXPECT_EQ(Snapshot().counters.acquires_requested, 3);
 }
 
+// The patient one has gone, and the one that stayed is told that it waited in vain: nobody is left.
+TEST_F(LessorRetryTest, GivesUpThePlaceWhenTheLastThatStayedIsLate) {
+  StartPool({.min_connections = 1, .max_connections = 1});
+  const LeaseView holder = Occupy();
+  AcquireRequest patient = WithId();
+  patient.wait = 1min;
+  AcquireRequest impatient = WithId();
+  impatient.wait = 1s;
+  const Call first = Try(patient);
+  const Call second = Try(impatient);
+  Gone(first);
+  Pass(1s);
+  ASSERT_TRUE(second.answer.here());
+  Delivered(second);
+  Pass(5s - 1ns);
+  EXPECT_EQ(Snapshot().waiting, 1) << "kept for a retry";
+  Pass(1ns);
+  EXPECT_EQ(Snapshot().waiting, 0);
+  Release(holder.grant.counter);
+  EXPECT_EQ(InUse(), 0) << "a lease for nobody";
+}
+
 TEST_F(LessorRetryTest, KeepsAGrantThatReachedNobodyForARetry) {
   StartPool({.min_connections = 1, .max_connections = 1});
   const Call first = Try(WithId());
