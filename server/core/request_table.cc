@@ -13,6 +13,7 @@ struct RequestTable::Entry {
   Duration unclaimed_timeout{};
   std::vector<AttemptRef> attempts;
   std::optional<Place> place;
+  bool queues = true;
   Time wait_until{};  // the latest of the attempts' deadlines
   std::optional<LeaseCounter> lease;
   bool delivered = false;  // some attempt has the lease
@@ -47,7 +48,8 @@ absl::StatusOr<RequestTable::Joined> RequestTable::Join(const AcquireRequest& re
     found->second->key = std::move(key);
     found->second->request = request;
     found->second->unclaimed_timeout = unclaimed_timeout;
-    found->second->wait_until = attempt->deadline;
+    found->second->queues = attempt->deadline > attempt->since;
+    found->second->wait_until = attempt->unqueued_deadline;
   }
   const std::shared_ptr<Entry> entry = found->second;
   if (!SameBody(entry->request, request)) {
@@ -60,6 +62,7 @@ absl::StatusOr<RequestTable::Joined> RequestTable::Join(const AcquireRequest& re
   joined.first = first;
   joined.lease = entry->lease;
   joined.giving_up = entry->giving_up;
+  if (!entry->queues) attempt->deadline = attempt->unqueued_deadline;
   Attach(attempt, entry);
   if (entry->lease) {
     attempt->answered = true;  // by the caller, at once

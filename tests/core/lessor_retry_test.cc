@@ -294,6 +294,27 @@ TEST_F(LessorRetryTest, EachAttemptWaitsAsLongAsItSaid) {
   EXPECT_THAT(*second.answer, IsOk());
 }
 
+// The first does not queue, and waits for what is opened for it.
+TEST_F(LessorRetryTest, ARetryOfOneThatDoesNotQueueWaitsAsLongAsItSaid) {
+  StartPool({.min_connections = 0, .max_connections = 1});
+  connector_.HoldOpens();
+  AcquireRequest at_once = WithId();
+  at_once.wait = 0s;
+  AcquireRequest patient = WithId();
+  patient.wait = 1s;
+  const Call first = Try(at_once);
+  const Call second = Try(patient);
+  Pass(1s - 1ns);
+  EXPECT_FALSE(first.answer.here()) << "its opening is under way";
+  EXPECT_FALSE(second.answer.here());
+  Pass(1ns);
+  EXPECT_TRUE(second.answer.here());
+  connector_.CompleteOpen();
+  executor_.RunDue();
+  ASSERT_TRUE(first.answer.here());
+  EXPECT_THAT(*first.answer, IsOk());
+}
+
 TEST_F(LessorRetryTest, AnswersARetryThoughItDrains) {
   StartPool({.min_connections = 2, .max_connections = 2});
   const Call first = Try(WithId());
