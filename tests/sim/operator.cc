@@ -103,8 +103,7 @@ void Operator::Resume() {
 
 void Operator::Reconfigure() {
   const PoolOptions options = Redraw(ledger_.options(), stage_.random);
-  stage_.history.Note(
-      absl::StrCat("operator: minimum ", options.min_connections, ", maximum ", options.max_connections));
+  stage_.history.Note(absl::StrCat("operator: ", Describe(options)));
   ledger_.SetOptions(options);
   if (const absl::Status fault = lessor_.Reconfigure(options); !fault.ok()) {
     stage_.history.Violate("options", fault.message());

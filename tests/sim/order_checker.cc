@@ -1,6 +1,7 @@
 #include "tests/sim/order_checker.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -80,28 +81,38 @@ void OrderChecker::Compare(const AcquireRecord& served, const AcquireRecord& oth
 }
 
 void OrderChecker::CountTurn(const AcquireRecord& served, const std::vector<const AcquireRecord*>& others) {
-  std::map<std::string, int> standings;
-  for (const AcquireRecord* const other : others) {
-    int& standing = standings[other->request.tenant];
-    standing = std::max(standing, Standing(*other));
-  }
+  // A tenant whose weight has changed stands where its old one had put it.
+  if (!first_options_) first_options_ = ledger().options();
+  if (!AnyFitsAll() || *first_options_ != ledger().options()) return;
+  if (served.uncertain) return turns_.clear();
   const std::string& winner = served.request.tenant;
-  passed_.erase(winner);
-  for (auto passed = passed_.begin(); passed != passed_.end();) {
-    const auto waits = standings.find(passed->first);
-    const bool in_line = waits != standings.end() && waits->second == passed->second.standing;
-    passed = in_line ? std::next(passed) : passed_.erase(passed);
+  const int standing = Standing(served);
+  std::set<std::string> in_line = {winner};
+  for (const AcquireRecord* const other : others) {
+    const std::string& tenant = other->request.tenant;
+    if (!other->uncertain && Standing(*other) == standing && HasRoom(tenant)) in_line.insert(tenant);
   }
-  if (!AnyFitsAll()) return;
-  for (const auto& [tenant, standing] : standings) {
-    if (tenant == winner || standing != Standing(served) || !HasRoom(tenant)) continue;
-    Passed& passed = passed_[tenant];
-    passed.standing = standing;
-    const int32_t times = ++passed.by[winner];
-    const int32_t allowed = ledger().LimitsOf(winner).weight / ledger().LimitsOf(tenant).weight + 2;
-    if (times > allowed) {
-      Violate("L2", absl::StrCat(tenant, " waits while ", winner, " is served ", times, " times running"));
-    }
+  std::erase_if(turns_, [&](const auto& entry) {
+    const auto& [its, first, second] = entry.first;
+    return its == standing && !(in_line.contains(first) && in_line.contains(second));
+  });
+  for (const std::string& rival : in_line) {
+    if (rival == winner) continue;
+    const bool is_first = winner < rival;
+    const Rivals rivals(standing, is_first ? winner : rival, is_first ? rival : winner);
+    std::pair<int32_t, int32_t>& turns = turns_[rivals];
+    ++(is_first ? turns.first : turns.second);
+    JudgeTurns(rivals, turns);
+  }
+}
+
+void OrderChecker::JudgeTurns(const Rivals& rivals, const std::pair<int32_t, int32_t>& turns) const {
+  const auto& [standing, first, second] = rivals;
+  const double one = 1.0 / ledger().LimitsOf(first).weight;
+  const double other = 1.0 / ledger().LimitsOf(second).weight;
+  if (std::abs(turns.first * one - turns.second * other) > one + other + 1e-3) {
+    Violate("L2", absl::StrCat("while ", first, " and ", second, " both wait in standing ", standing,
+                               ", they are served ", turns.first, " and ", turns.second, " times"));
   }
 }
 

@@ -7,6 +7,8 @@
 namespace pglessor::core::sim {
 namespace {
 
+constexpr Duration kWakeup = std::chrono::milliseconds(10);
+
 Duration LongestBackoff(const PoolOptions& options) {
   return std::max(options.max_open_backoff, options.breaker_probe_interval) + kLate;
 }
@@ -53,6 +55,11 @@ bool WakeupChecker::Fits(const PoolView::Row& row, const std::string& tenant) co
   return !apart || row.slot.uses == 0;
 }
 
+void WakeupChecker::OnEvent(const Event& event) {
+  if (event.type == EventType::kConnectionOpened) backed_off_ = false;
+  if (event.type == EventType::kConnectionOpenFailed) backed_off_ = true;
+}
+
 void WakeupChecker::AfterStep() {
   const PoolSnapshot& s = snapshot();
   bool beside_room = false;
@@ -71,7 +78,8 @@ void WakeupChecker::AfterStep() {
     beside_room = beside_room || (!idle && s.total < ledger().options().max_connections &&
                                   s.in(SlotState::kOpening) == 0 && s.in(SlotState::kCleaning) == 0);
   }
-  if (HeldFor(beside_room_, beside_room, Now(), LongestBackoff(ledger().options()))) {
+  const Duration most = backed_off_ ? LongestBackoff(ledger().options()) : kWakeup;
+  if (HeldFor(beside_room_, beside_room, Now(), most)) {
     Violate("L4", "somebody waits beside room for a connection, and none is opened");
   }
 }

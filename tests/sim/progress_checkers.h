@@ -19,11 +19,12 @@ class DeadlineChecker : public Checker {
   void AfterStep() override;
 };
 
-// L4: nobody who may have it waits beside a connection that is available to him, nor beside room for one
-// while nothing is on its way.
+// L4: nobody who may have it waits beside a connection that is available to him; nor, for longer than 10 ms,
+// beside room for one while nothing is on its way, unless openings are backed off.
 class WakeupChecker : public Checker {
  public:
   using Checker::Checker;
+  void OnEvent(const Event& event) override;
   void AfterStep() override;
 
  private:
@@ -31,6 +32,7 @@ class WakeupChecker : public Checker {
   bool Fits(const PoolView::Row& row, const std::string& tenant) const;
 
   std::optional<Time> beside_room_;  // since then
+  bool backed_off_ = false;          // the last opening failed
 };
 
 // L5: what a lease had is lent, available, gone or stuck within 1.5 s of the lease's end.

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <chrono>
 
+#include "absl/strings/str_cat.h"
+
 namespace pglessor::core::sim {
 namespace {
 
@@ -63,12 +65,22 @@ Scenario DrawScenario(Random& random) {
   if (random.Percent(15)) pool.tenants["a"].isolation = Isolation::kConnection;
 
   scenario.leases.ended_retention = random.Between(200ms, 2s);
-  scenario.callers = random.From(1, 12);
+  scenario.callers = random.From(1, random.Percent(75) ? 12 : 30);
   scenario.trouble = random.Percent(30) ? 0 : random.Below(12);
   scenario.between_disasters = random.Percent(30) ? Duration::zero() : random.Between(500ms, 4s);
   scenario.between_operators = random.Percent(40) ? Duration::zero() : random.Between(200ms, 2s);
   scenario.length = random.Between(3s, 8s);
   return scenario;
+}
+
+std::string Describe(const PoolOptions& options) {
+  std::string text = absl::StrCat("minimum ", options.min_connections, ", maximum ", options.max_connections);
+  for (const auto& [name, limits] : options.tenants) {
+    absl::StrAppend(&text, "; ", name, ": weight ", limits.weight, ", quota ", limits.max_leases,
+                    ", guaranteed ", limits.guaranteed, limits.role.empty() ? "" : ", a role of its own",
+                    limits.isolation ? ", isolated" : "");
+  }
+  return text;
 }
 
 PoolOptions Redraw(PoolOptions options, Random& random) {

@@ -23,6 +23,9 @@ struct Scenario {
 
 Scenario DrawScenario(Random& random);
 
+// In a line, for the history.
+std::string Describe(const PoolOptions& options);
+
 // Other limits of the same pool, as an operator would set them.
 PoolOptions Redraw(PoolOptions options, Random& random);
 

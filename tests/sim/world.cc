@@ -7,6 +7,7 @@
 #include "gtest/gtest.h"
 
 #include "tests/sim/count_checkers.h"
+#include "tests/sim/fit_checker.h"
 #include "tests/sim/lending_checkers.h"
 #include "tests/sim/order_checker.h"
 #include "tests/sim/progress_checkers.h"
@@ -31,6 +32,7 @@ World::World(uint64_t seed)
   }
   checkers_.push_back(std::make_unique<ExclusiveChecker>(scene_));
   checkers_.push_back(std::make_unique<CleanChecker>(scene_));
+  checkers_.push_back(std::make_unique<FitChecker>(scene_));
   checkers_.push_back(std::make_unique<FencingChecker>(scene_));
   checkers_.push_back(std::make_unique<OnceChecker>(scene_));
   checkers_.push_back(std::make_unique<TermChecker>(scene_));
@@ -65,6 +67,7 @@ void World::OnEvent(const Event& event) {
 }
 
 void World::Run() {
+  stage_.history.Note(Describe(scenario_.pool));
   lessor_.AddPool(scenario_.pool, postgres_, fencing_);
   lessor_.Start();
   reaper_.Start();
