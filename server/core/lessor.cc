@@ -183,8 +183,12 @@ Lessor::AttemptRef Lessor::AcquireOnce(Pool& pool, AcquireRequest request, Acqui
   auto attempt = std::make_shared<Attempt>();
   attempt->once = std::make_shared<RequestTable::Attempt>();
   const RequestTable::AttemptRef once = attempt->once;
+  const Duration wait = request.wait.value_or(options->acquire_timeout);
   once->since = clock_.Now();
-  once->deadline = SaturatingAdd(once->since, request.wait.value_or(options->acquire_timeout));
+  const Time deadline = SaturatingAdd(once->since, wait);
+  once->deadline = deadline;
+  once->unqueued_deadline =
+      wait > Duration::zero() ? deadline : SaturatingAdd(once->since, options->connect_timeout);
   once->pool = &pool;
   once->done = std::move(acquired);
   const absl::StatusOr<RequestTable::Joined> joined =
@@ -199,7 +203,7 @@ Lessor::AttemptRef Lessor::AcquireOnce(Pool& pool, AcquireRequest request, Acqui
     return attempt;
   }
   auto search = std::make_shared<Search>();
-  search->deadline = once->deadline;
+  search->deadline = deadline;
   search->request = std::move(request);
   search->placed = [this, once](RequestTable::Place place) {
     if (const auto until = requests_.Queued(once, place)) place.pool->Extend(place.waiter, *until);

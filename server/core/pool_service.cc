@@ -124,6 +124,7 @@ bool PoolState::MayOpen(Time now) const {
 void PoolState::Balance(Time now, Actions& actions) {
   if (fencing_.ShouldAsk()) actions.take_fencing_block = true;
   if (draining_) return;
+  BreakNeedlessPromises();
   while (const std::optional<uint32_t> role = ShortRole(now)) {
     if (MayOpen(now)) {
       Open(now, *role, actions);

@@ -333,6 +333,18 @@ void PoolState::BreakPromise(Slot& slot) {
   slot.promised.reset();
 }
 
+void PoolState::BreakNeedlessPromises() {
+  int32_t room = options_.max_connections - total_;
+  int32_t promised = 0;
+  for (const Role& role : roles_) promised += role.promised;
+  for (auto slot = slots_.begin(); room > 0 && promised > 0; ++slot) {
+    if (!slot->taken || !slot->promised) continue;
+    BreakPromise(*slot);
+    --room;
+    --promised;
+  }
+}
+
 void PoolState::MakeAvailable(Time now, Slot& slot, Actions& actions) {
   if (closing_ || slot.doomed || now >= slot.retire_at || Lasting() > options_.max_connections) {
     RetireReason reason = RetireReason::kLifetime;

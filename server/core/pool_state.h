@@ -324,6 +324,8 @@ class PoolState {
   void Free(Slot& slot);
   // The role that waited for its place waits for it no more.
   void BreakPromise(Slot& slot);
+  // Nobody waits for one place that closes while another is free.
+  void BreakNeedlessPromises();
   void MakeAvailable(Time now, Slot& slot, Actions& actions);
   void TakeAvailable(const Slot& slot);
   // Takes out all that are available, the longest idle first in each role.

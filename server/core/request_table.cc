@@ -13,6 +13,7 @@ struct RequestTable::Entry {
   Duration unclaimed_timeout{};
   std::vector<AttemptRef> attempts;
   std::optional<Place> place;
+  bool queues = true;
   Time wait_until{};  // the latest of the attempts' deadlines
   std::optional<LeaseCounter> lease;
   bool delivered = false;  // some attempt has the lease
@@ -47,7 +48,8 @@ absl::StatusOr<RequestTable::Joined> RequestTable::Join(const AcquireRequest& re
     found->second->key = std::move(key);
     found->second->request = request;
     found->second->unclaimed_timeout = unclaimed_timeout;
-    found->second->wait_until = attempt->deadline;
+    found->second->queues = attempt->deadline > attempt->since;
+    found->second->wait_until = attempt->unqueued_deadline;
   }
   const std::shared_ptr<Entry> entry = found->second;
   if (!SameBody(entry->request, request)) {
@@ -60,6 +62,7 @@ absl::StatusOr<RequestTable::Joined> RequestTable::Join(const AcquireRequest& re
   joined.first = first;
   joined.lease = entry->lease;
   joined.giving_up = entry->giving_up;
+  if (!entry->queues) attempt->deadline = attempt->unqueued_deadline;
   Attach(attempt, entry);
   if (entry->lease) {
     attempt->answered = true;  // by the caller, at once
@@ -135,11 +138,14 @@ bool RequestTable::Over(const AttemptRef& attempt, bool delivered, Time now) {
   if (!attempt->attached) return unanswered;
   Detach(attempt);
   if (delivered) entry->delivered = true;
-  if (entry->attempts.empty() && !entry->delivered && entry->known && !entry->give_up) {
-    entry->give_up = SaturatingAdd(now, entry->unclaimed_timeout);
-    give_ups_.emplace(*entry->give_up, entry);
-  }
+  GiveUpLater(entry, now);
   return unanswered;
+}
+
+void RequestTable::GiveUpLater(const std::shared_ptr<Entry>& entry, Time now) {
+  if (!entry->attempts.empty() || entry->delivered || !entry->known || entry->give_up) return;
+  entry->give_up = SaturatingAdd(now, entry->unclaimed_timeout);
+  give_ups_.emplace(*entry->give_up, entry);
 }
 
 RequestTable::Due RequestTable::TakeDue(Time now) {
@@ -164,6 +170,8 @@ RequestTable::Due RequestTable::TakeDue(Time now) {
     // The place's own deadline ends the last of them.
     if (attempt->answered || attempt->deadline >= attempt->entry->wait_until) continue;
     Detach(attempt);
+    // The one that made the place last longer may have gone before.
+    GiveUpLater(attempt->entry, now);
     attempt->answered = true;
     due.late.push_back(attempt);
   }

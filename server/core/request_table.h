@@ -51,6 +51,8 @@ class RequestTable {
 
     Time since{};
     Time deadline{};
+    // The same for one whose place does not queue: until then it waits for what is opened for it.
+    Time unqueued_deadline{};
     Pool* pool = nullptr;
     Done done;  // taken by whoever answers it, once
     // Shared with the table and the other attempts; the rest is the table's.
@@ -74,7 +76,7 @@ class RequestTable {
     bool giving_up = false;             // and that somebody is about to end kUnclaimed
     std::optional<Place> extend;        // a place that is to last as long as this attempt
   };
-  // `attempt` has since, deadline, pool and done.
+  // `attempt` has since, both deadlines, pool and done.
   // Fails with: INVALID_ARGUMENT REQUEST_ID_REUSED.
   absl::StatusOr<Joined> Join(const AcquireRequest& request, Duration unclaimed_timeout,
                               const AttemptRef& attempt);
@@ -113,6 +115,8 @@ class RequestTable {
   void Attach(const AttemptRef& attempt, const std::shared_ptr<Entry>& entry)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Detach(const AttemptRef& attempt) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // If nobody is attached any more, and none has had the lease.
+  void GiveUpLater(const std::shared_ptr<Entry>& entry, Time now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Drop(const std::shared_ptr<Entry>& entry) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   mutable Mutex mutex_;

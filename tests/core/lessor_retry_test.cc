@@ -147,6 +147,28 @@ TEST_F(LessorRetryTest, GivesUpThePlaceWhenNobodyRetries) {
   EXPECT_EQ(Snapshot().counters.acquires_requested, 3);
 }
 
+// The patient one has gone, and the one that stayed is told that it waited in vain: nobody is left.
+TEST_F(LessorRetryTest, GivesUpThePlaceWhenTheLastThatStayedIsLate) {
+  StartPool({.min_connections = 1, .max_connections = 1});
+  const LeaseView holder = Occupy();
+  AcquireRequest patient = WithId();
+  patient.wait = 1min;
+  AcquireRequest impatient = WithId();
+  impatient.wait = 1s;
+  const Call first = Try(patient);
+  const Call second = Try(impatient);
+  Gone(first);
+  Pass(1s);
+  ASSERT_TRUE(second.answer.here());
+  Delivered(second);
+  Pass(5s - 1ns);
+  EXPECT_EQ(Snapshot().waiting, 1) << "kept for a retry";
+  Pass(1ns);
+  EXPECT_EQ(Snapshot().waiting, 0);
+  Release(holder.grant.counter);
+  EXPECT_EQ(InUse(), 0) << "a lease for nobody";
+}
+
 TEST_F(LessorRetryTest, KeepsAGrantThatReachedNobodyForARetry) {
   StartPool({.min_connections = 1, .max_connections = 1});
   const Call first = Try(WithId());
@@ -270,6 +292,27 @@ TEST_F(LessorRetryTest, EachAttemptWaitsAsLongAsItSaid) {
   Release(holder.grant.counter);
   ASSERT_TRUE(second.answer.here());
   EXPECT_THAT(*second.answer, IsOk());
+}
+
+// The first does not queue, and waits for what is opened for it.
+TEST_F(LessorRetryTest, ARetryOfOneThatDoesNotQueueWaitsAsLongAsItSaid) {
+  StartPool({.min_connections = 0, .max_connections = 1});
+  connector_.HoldOpens();
+  AcquireRequest at_once = WithId();
+  at_once.wait = 0s;
+  AcquireRequest patient = WithId();
+  patient.wait = 1s;
+  const Call first = Try(at_once);
+  const Call second = Try(patient);
+  Pass(1s - 1ns);
+  EXPECT_FALSE(first.answer.here()) << "its opening is under way";
+  EXPECT_FALSE(second.answer.here());
+  Pass(1ns);
+  EXPECT_TRUE(second.answer.here());
+  connector_.CompleteOpen();
+  executor_.RunDue();
+  ASSERT_TRUE(first.answer.here());
+  EXPECT_THAT(*first.answer, IsOk());
 }
 
 TEST_F(LessorRetryTest, AnswersARetryThoughItDrains) {

@@ -219,6 +219,21 @@ TEST(PoolStateRoles, RetiresTheLongestIdleOfAnotherRoleWhereThePoolIsFull) {
   EXPECT_TRUE(pool.SlotOf(pool.AcquireAs("shop")).has_value()) << "only one was displaced";
 }
 
+TEST(PoolStateRoles, DoesNotWaitForADisplacedConnectionWhereAnotherPlaceIsFree) {
+  Pool pool(WithRole(2));
+  const WaiterId one = pool.AcquireAs("shop");
+  const WaiterId two = pool.AcquireAs("shop");
+  pool.OpenAll();
+  pool.Return(*pool.SlotOf(one));
+  pool.AcquireAs("billing");
+  ASSERT_EQ(pool.retired[RetireReason::kDisplaced], 1);
+  const SlotRef other = *pool.SlotOf(two);
+  pool.Discard(other);
+  pool.Gone(other);
+  ASSERT_EQ(pool.opening.size(), 1U) << "the displaced one may take long to go";
+  EXPECT_EQ(pool.roles[pool.opening.front().index], "billing_role");
+}
+
 TEST(PoolStateRoles, GivesAReturnedConnectionUpForAnEarlierWaiterOfAnotherRole) {
   Pool pool(WithRole(1));
   const WaiterId holder = pool.AcquireAs("shop");

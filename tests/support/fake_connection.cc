@@ -299,6 +299,11 @@ bool FakeConnection::running() const {
   return running_.has_value();
 }
 
+bool FakeConnection::clean() const {
+  const core::MutexLock lock(mutex_);
+  return !unclean_;
+}
+
 bool FakeConnection::closing() const {
   const core::MutexLock lock(mutex_);
   return closing_.has_value();

@@ -70,6 +70,8 @@ class FakeConnection : public core::Connection, public std::enable_shared_from_t
   int cleanings() const;
   int probes() const;
   bool running() const;
+  // Nothing of a holder is left in its session.
+  bool clean() const;
   bool closing() const;
   bool gone() const;
 

@@ -49,6 +49,12 @@ class FakeFencingSource : public core::FencingSource {
     executor_.Post([this, block] { taken_(block); });
   }
 
+  // A block was given, or is on its way.
+  bool given() const {
+    const core::MutexLock lock(mutex_);
+    return last_ > 0;
+  }
+
   int asked() const {
     const core::MutexLock lock(mutex_);
     return asked_;

@@ -1,7 +1,6 @@
 #include "tests/support/manual_executor.h"
 
 #include <algorithm>
-#include <optional>
 
 #include "server/core/check.h"
 
@@ -50,16 +49,28 @@ void ManualExecutor::AdvanceBy(core::Duration span) {
   const core::Time end = core::SaturatingAdd(clock_.Now(), span);
   RunDue();
   for (;;) {
-    std::optional<core::Time> next;
-    {
-      const core::MutexLock lock(mutex_);
-      if (!tasks_.empty()) next = tasks_.begin()->first.first;
-    }
+    const std::optional<core::Time> next = NextTime();
     if (!next || *next > end) break;
     clock_.AdvanceTo(*next);
     RunDue();
   }
   clock_.AdvanceTo(end);
+}
+
+bool ManualExecutor::RunNext(core::Time end) {
+  const std::optional<core::Time> next = NextTime();
+  if (!next || *next > end) {
+    clock_.AdvanceTo(end);
+    return false;
+  }
+  clock_.AdvanceTo(*next);
+  return RunOne();
+}
+
+std::optional<core::Time> ManualExecutor::NextTime() const {
+  const core::MutexLock lock(mutex_);
+  if (tasks_.empty()) return std::nullopt;
+  return tasks_.begin()->first.first;
 }
 
 size_t ManualExecutor::pending() const {

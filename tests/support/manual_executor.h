@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <utility>
 
 #include "server/core/executor.h"
@@ -26,10 +27,15 @@ class ManualExecutor : public core::Executor {
   // Moves the clock on by `span`, stopping at the time of each task to run it.
   void AdvanceBy(core::Duration span);
 
+  // Moves the clock on to the time of the next task and runs that one alone: false, with the clock at `end`,
+  // if there is none before.
+  bool RunNext(core::Time end);
+
   size_t pending() const;
 
  private:
   bool RunOne() ABSL_LOCKS_EXCLUDED(mutex_);
+  std::optional<core::Time> NextTime() const ABSL_LOCKS_EXCLUDED(mutex_);
 
   FakeClock& clock_;
   mutable core::Mutex mutex_;

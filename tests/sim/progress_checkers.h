@@ -1,0 +1,71 @@
+// What holds of things that are under way: they end, and in time.
+#pragma once
+
+#include <map>
+#include <optional>
+#include <string>
+
+#include "tests/sim/checker.h"
+
+namespace pglessor::core::sim {
+
+// What is due is done at most this much late.
+inline constexpr Duration kLate = std::chrono::milliseconds(50);
+
+// L1: every call of Acquire is answered by its deadline, or kLate after.
+class DeadlineChecker : public Checker {
+ public:
+  using Checker::Checker;
+  void AfterStep() override;
+};
+
+// L4: nobody who may have it waits beside a connection that is available to him; nor, for longer than 10 ms,
+// beside room for one while nothing is on its way, unless openings are backed off.
+class WakeupChecker : public Checker {
+ public:
+  using Checker::Checker;
+  void OnEvent(const Event& event) override;
+  void AfterStep() override;
+
+ private:
+  bool MayHaveOne(const std::string& tenant) const;
+  bool Fits(const PoolView::Row& row, const std::string& tenant) const;
+
+  std::optional<Time> beside_room_;  // since then
+  bool backed_off_ = false;          // the last opening failed
+};
+
+// L5: what a lease had is lent, available, gone or stuck within 1.5 s of the lease's end.
+class TransitChecker : public Checker {
+ public:
+  using Checker::Checker;
+  void AfterStep() override;
+
+ private:
+  static constexpr Duration kMost = std::chrono::milliseconds(1500);
+
+  std::map<int32_t, Time> since_;  // by pid
+};
+
+// L5 of callers that went before they had the answer: their lease ends once nobody asks for it any more.
+class ForsakenChecker : public Checker {
+ public:
+  using Checker::Checker;
+  void AfterStep() override;
+};
+
+// L6: an opening that succeeds closes the breaker; and where the minimum is not open and nothing is on its
+// way, the next opening begins within the longest backoff.
+class BreakerChecker : public Checker {
+ public:
+  using Checker::Checker;
+  void OnEvent(const Event& event) override;
+  void AfterStep() override;
+
+ private:
+  bool opened_ = false;  // in this step
+  bool failed_ = false;
+  std::optional<Time> short_;  // since then
+};
+
+}  // namespace pglessor::core::sim
