@@ -9,6 +9,7 @@
 //   N callers           callers that release at once, carried as continuations
 //   N callers, yielding the same, where each lets all others go first while it holds: 64 of them always wait
 //   N threads           callers that release at once, each a thread that sleeps while it waits
+#include <memory>
 #include <string>
 
 #include "absl/strings/str_cat.h"

@@ -111,7 +111,7 @@ class Continuations {
   bool Step(Worker& worker, Caller& caller) {
     if (caller.state.load(std::memory_order_relaxed) == kHolding) Release(worker, caller);
     caller.state.store(kAsking, std::memory_order_relaxed);
-    pool_.Acquire([this, &caller](typename Pool::Held held) {
+    pool_.Acquire([&caller](typename Pool::Held held) {
       caller.held = std::move(held);
       // One that waits already goes on where its grant was made possible.
       if (caller.state.exchange(kHolding) == kWaiting) own_->ready.push_back(&caller);
