@@ -8,11 +8,11 @@
 // Threads: any thread may call. Cost: O(log n) under one lock, never held together with another.
 #pragma once
 
-#include <optional>
-#include <set>
-#include <unordered_map>
 #include <utility>
 #include <vector>
+
+#include "absl/container/btree_set.h"
+#include "absl/container/flat_hash_map.h"
 
 #include "server/core/clock.h"
 #include "server/core/ids.h"
@@ -31,8 +31,8 @@ class ExpiryQueue {
 
  private:
   Mutex mutex_;
-  std::set<std::pair<Time, LeaseCounter>> due_ ABSL_GUARDED_BY(mutex_);
-  std::unordered_map<uint64_t, Time> times_ ABSL_GUARDED_BY(mutex_);  // what is in due_, by lease
+  absl::btree_set<std::pair<Time, LeaseCounter>> due_ ABSL_GUARDED_BY(mutex_);
+  absl::flat_hash_map<LeaseCounter, Time> times_ ABSL_GUARDED_BY(mutex_);  // what is in due_
 };
 
 }  // namespace pglessor::core

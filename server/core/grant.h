@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <string>
 
 #include "server/core/clock.h"
 #include "server/core/connection.h"
@@ -32,7 +31,7 @@ struct Granted {
   SlotGrant slot;
   // Shared: the pool's registry, the lease and a statement on its way to the strand each keep it alive.
   std::shared_ptr<Connection> connection;
-  std::string connection_id;
+  WallTime opened{};  // the connection
 };
 
 }  // namespace pglessor::core

@@ -65,7 +65,7 @@ struct LeaseGrant {
   std::string fallback_for;  // the pool that was asked for, if `pool` stands in for it; else empty
   LeaseTerms terms;
   ConnectionIndex connection;
-  std::string connection_id;
+  WallTime connection_opened{};
   int32_t backend_pid = 0;
   FencingToken fencing_token;
   Time acquired{};

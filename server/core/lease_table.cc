@@ -39,8 +39,8 @@ std::optional<LeaseView> LeaseTable::View(LeaseCounter lease) {
 }
 
 absl::StatusOr<LeaseTable::Permit> LeaseTable::TakePermit(LeaseCounter lease) {
-  absl::StatusOr<Permit> permit = LeaseNotFound();
-  leases_.With(lease, [&](auto& record) {
+  absl::StatusOr<Permit> permit = Permit{};
+  const bool known = leases_.With(lease, [&](auto& record) {
     const absl::StatusOr<StatementId> statement = record->lease.TakePermit(clock_.Now());
     if (statement.ok()) {
       permit = Permit{*statement, record->connection, std::nullopt};
@@ -49,6 +49,7 @@ absl::StatusOr<LeaseTable::Permit> LeaseTable::TakePermit(LeaseCounter lease) {
       permit = statement.status();
     }
   });
+  if (!known) return LeaseNotFound();
   return permit;
 }
 
@@ -59,34 +60,33 @@ void LeaseTable::ReturnPermit(LeaseCounter lease, StatementId statement, Transac
 }
 
 absl::StatusOr<LeaseView> LeaseTable::Renew(LeaseCounter lease, std::optional<Duration> ttl, Time latest) {
-  absl::StatusOr<LeaseView> renewed = LeaseNotFound();
+  absl::Status status;
+  std::optional<LeaseView> renewed;
   std::optional<Time> sooner;
-  leases_.With(lease, [&](auto& record) {
+  const bool known = leases_.With(lease, [&](auto& record) {
     const Time now = clock_.Now();
     const Time before = record->lease.due();
-    const absl::Status status = record->lease.Renew(now, ttl, latest);
-    if (!status.ok()) {
-      renewed = status;
-      return;
-    }
+    status = record->lease.Renew(now, ttl, latest);
+    if (!status.ok()) return;
     if (record->lease.due() < before) sooner = record->lease.due();
     renewed = ViewOf(*record);
   });
+  if (!known) return LeaseNotFound();
+  if (!status.ok()) return status;
   if (sooner) expiries_.Schedule(lease, *sooner);
-  return renewed;
+  return *std::move(renewed);
 }
 
 absl::StatusOr<std::optional<LeaseTable::EndWork>> LeaseTable::End(LeaseCounter lease, EndReason reason,
                                                                    OnFenced on_fenced) {
-  absl::StatusOr<std::optional<EndWork>> work = LeaseNotFound();
+  std::optional<EndWork> work;
   std::optional<Ended> stands_already;
-  leases_.With(lease, [&](auto& record) {
+  const bool known = leases_.With(lease, [&](auto& record) {
     const Time now = clock_.Now();
     const bool first = record->lease.End(now, reason);
-    work = std::optional<EndWork>();
     if (first) {
-      work->emplace(EndWork{record->pool, record->slot, record->connection, *record->lease.end_reason(),
-                            record->lease.has_run_a_statement()});
+      work = EndWork{record->pool, record->slot, record->connection, *record->lease.end_reason(),
+                     record->lease.has_run_a_statement()};
     }
     if (record->lease.state() != LeaseState::kEnding) {
       stands_already = Ended{ViewOf(*record), first, record->transaction_was_open};
@@ -94,6 +94,7 @@ absl::StatusOr<std::optional<LeaseTable::EndWork>> LeaseTable::End(LeaseCounter 
       record->on_fenced.emplace_back(first, std::move(on_fenced));
     }
   });
+  if (!known) return LeaseNotFound();
   if (stands_already) on_fenced(*stands_already);
   return work;
 }
@@ -129,18 +130,17 @@ absl::AnyInvocable<void()> LeaseTable::Fenced(LeaseCounter lease, Connection::Fe
 }
 
 absl::Status LeaseTable::WhenFenced(LeaseCounter lease, OnFenced on_fenced) {
-  absl::Status found = LeaseNotFound();
   std::optional<Ended> stands_already;
-  leases_.With(lease, [&](auto& record) {
-    found = absl::OkStatus();
+  const bool known = leases_.With(lease, [&](auto& record) {
     if (record->lease.state() == LeaseState::kEnded) {
       stands_already = Ended{ViewOf(*record), false, record->transaction_was_open};
     } else {
       record->on_fenced.emplace_back(false, std::move(on_fenced));
     }
   });
+  if (!known) return LeaseNotFound();
   if (stands_already) on_fenced(*stands_already);
-  return found;
+  return absl::OkStatus();
 }
 
 std::vector<LeaseCounter> LeaseTable::TakeExpired(size_t limit, Time latest) {

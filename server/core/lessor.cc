@@ -106,7 +106,8 @@ Lessor::AttemptRef Lessor::Acquire(AcquireRequest request, Acquired acquired) {
 
   // Shared with the pools' callbacks.
   auto search = std::make_shared<Search>();
-  search->deadline = SaturatingAdd(clock_.Now(), request.wait.value_or(pool.options()->acquire_timeout));
+  search->deadline =
+      SaturatingAdd(clock_.Now(), request.wait ? *request.wait : pool.options()->acquire_timeout);
   search->request = std::move(request);
   search->placed = [attempt](RequestTable::Place place) {
     {
@@ -135,7 +136,7 @@ void Lessor::Seek(const std::shared_ptr<Search>& search, Pool& pool, int step) {
   arrival.wait = search->deadline - clock_.Now();
   arrival.done = [this, search, &pool, step](absl::StatusOr<Granted> granted) {
     if (granted.ok()) {
-      search->found(Grant(pool, search->request, *std::move(granted)));
+      search->found(Grant(pool, std::move(search->request), *std::move(granted)));
     } else if (Pool* const fallback = FallbackFor(pool, search->request, granted.status())) {
       Seek(search, *fallback, step + 1);
     } else {
@@ -252,7 +253,7 @@ LeaseView Lessor::Grant(Pool& pool, AcquireRequest request, Granted granted) {
                  !request.request_id.empty(),
                  request.renewal};
   grant.connection = granted.slot.slot.index;
-  grant.connection_id = std::move(granted.connection_id);
+  grant.connection_opened = granted.opened;
   grant.backend_pid = granted.connection->backend_pid();
   grant.fencing_token = granted.slot.fencing_token;
   grant.acquired = granted.slot.at;
@@ -405,7 +406,7 @@ bool Lessor::Empty() {
 }
 
 absl::StatusOr<Pool*> Lessor::FindPool(absl::string_view name) const {
-  const auto pool = pools_.find(std::string(name));
+  const auto pool = pools_.find(name);
   if (pool != pools_.end()) return pool->second.get();
   return MakeError(absl::StatusCode::kNotFound, absl::StrCat("there is no pool named \"", name, "\""),
                    {.reason = reason::kPoolNotFound});
@@ -490,7 +491,7 @@ Event Lessor::EventOf(EventType type, const LeaseView& lease) const {
   const LeaseGrant& grant = lease.grant;
   return {.type = type,
           .pool = grant.pool,
-          .connection_id = grant.connection_id,
+          .connection_id = FormatConnectionId(grant.connection, grant.connection_opened),
           .backend_pid = grant.backend_pid,
           .lease = grant.counter,
           .tenant = grant.terms.tenant,

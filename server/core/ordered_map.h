@@ -12,12 +12,13 @@
 //   beginning of the call to its end appears exactly once, in key order; one that comes or goes meanwhile
 //   may or may not.
 // Cost: insert, find and erase O(log(n / shards)) under one shard's lock; a page of k entries
-//   O(shards * (log n + k)).
+//   O(shards * log n + k * log shards) where the shards have like shares of it, as with rising keys.
 #pragma once
 
 #include <algorithm>
 #include <array>
 #include <cstddef>
+#include <iterator>
 #include <optional>
 #include <type_traits>
 #include <utility>
@@ -67,17 +68,30 @@ class OrderedMap {
   auto Page(std::optional<Key> after, size_t limit, Project&& project) const {
     using Projected = std::invoke_result_t<Project&, Key, const Value&>;
     std::vector<std::pair<Key, typename Projected::value_type>> page;
-    for (const Shard& shard : shards_) {
-      const MutexLock lock(shard.mutex);
-      auto entry = after ? shard.entries.upper_bound(*after) : shard.entries.begin();
-      for (size_t taken = 0; taken < limit && entry != shard.entries.end(); ++entry) {
-        if (Projected projected = project(entry->first, entry->second)) {
-          page.emplace_back(entry->first, *std::move(projected));
-          ++taken;
-        }
+    if (limit == 0) return page;
+    // How far each shard was looked through, and whether there is more. Of each its share is enough, and it
+    // is asked again only where it holds more of the page.
+    std::array<std::optional<Key>, kShards> through;
+    through.fill(after);
+    std::array<bool, kShards> more;
+    more.fill(true);
+    const size_t share = limit / kShards + 2;
+    page.reserve(std::min(limit, kShards * SizeOf(shards_.front())) + 2 * kShards);
+    for (;;) {
+      std::optional<Key> last;
+      if (page.size() >= limit) last = page[limit - 1].first;
+      std::vector<size_t> begins;
+      if (!page.empty()) begins.push_back(0);
+      bool asked = false;
+      for (size_t i = 0; i < kShards; ++i) {
+        if (!more[i] || (last && *last <= *through[i])) continue;
+        asked = true;
+        begins.push_back(page.size());
+        more[i] = TakeBehind(through[i], shards_[i], share, project, page);
       }
+      if (!asked) break;
+      MergeParts(page, std::move(begins));
     }
-    std::sort(page.begin(), page.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
     if (page.size() > limit) page.erase(page.begin() + static_cast<ptrdiff_t>(limit), page.end());
     return page;
   }
@@ -85,10 +99,7 @@ class OrderedMap {
   // Exact while nobody writes.
   size_t size() const {
     size_t total = 0;
-    for (const Shard& shard : shards_) {
-      const MutexLock lock(shard.mutex);
-      total += shard.entries.size();
-    }
+    for (const Shard& shard : shards_) total += SizeOf(shard);
     return total;
   }
 
@@ -98,6 +109,51 @@ class OrderedMap {
     mutable Mutex mutex;
     absl::btree_map<Key, Value> entries ABSL_GUARDED_BY(mutex);
   };
+
+  static size_t SizeOf(const Shard& shard) {
+    const MutexLock lock(shard.mutex);
+    return shard.entries.size();
+  }
+
+  // Appends the first `limit` that `project` wants behind `through`, which moves on to the last one seen;
+  // false if there are no more.
+  template <typename Project, typename Page>
+  static bool TakeBehind(std::optional<Key>& through, const Shard& shard, size_t limit, Project& project,
+                         Page& page) {
+    const MutexLock lock(shard.mutex);
+    auto entry = through ? shard.entries.upper_bound(*through) : shard.entries.begin();
+    for (size_t taken = 0; entry != shard.entries.end(); ++entry) {
+      if (taken == limit) return true;
+      through = entry->first;
+      if (auto projected = project(entry->first, entry->second)) {
+        page.emplace_back(entry->first, *std::move(projected));
+        ++taken;
+      }
+    }
+    return false;
+  }
+
+  // Sorts what is sorted from each of `begins` to the next: by merging neighbours, until one is left.
+  template <typename Page>
+  static void MergeParts(Page& page, std::vector<size_t> begins) {
+    Page merged;
+    while (begins.size() > 1) {
+      const auto begin_of = [&](size_t part) {
+        const size_t at = part < begins.size() ? begins[part] : page.size();
+        return std::make_move_iterator(page.begin() + static_cast<ptrdiff_t>(at));
+      };
+      std::vector<size_t> next;
+      merged.clear();
+      merged.reserve(page.size());
+      for (size_t i = 0; i < begins.size(); i += 2) {
+        next.push_back(merged.size());
+        std::merge(begin_of(i), begin_of(i + 1), begin_of(i + 1), begin_of(i + 2), std::back_inserter(merged),
+                   [](const auto& a, const auto& b) { return a.first < b.first; });
+      }
+      page.swap(merged);
+      begins = std::move(next);
+    }
+  }
 
   Shard& ShardOf(Key key) { return shards_[key.value % kShards]; }
 

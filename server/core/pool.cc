@@ -59,7 +59,7 @@ void Pool::Decide(Step step, Tell tell) {
     step(state_, clock_.Now(), actions);
   }
   tell();
-  Act(std::move(actions));
+  Act(actions);
 }
 
 void Pool::Start() {
@@ -226,7 +226,7 @@ void Pool::Reconfigure(const PoolOptions& options) {
     options_ = std::move(shown);
   }
   if (events_.Wants(EventType::kPoolUpdated)) events_.Emit(EventOf(EventType::kPoolUpdated));
-  Act(std::move(actions));
+  Act(actions);
 }
 
 void Pool::Tick() {
@@ -286,7 +286,7 @@ PoolView Pool::View() {
   return view;
 }
 
-void Pool::Act(Actions actions) {
+void Pool::Act(Actions& actions) {
   if (actions.breaker && events_.Wants(EventType::kBreakerChanged)) {
     Event event = EventOf(EventType::kBreakerChanged);
     event.breaker = actions.breaker;
@@ -309,7 +309,7 @@ void Pool::Act(Actions actions) {
     }
     refusal.waiter.done(std::move(refusal.why));
   }
-  for (Actions::Grant& grant : actions.grants) Complete(std::move(grant));
+  for (Actions::Grant& grant : actions.grants) Complete(grant);
   for (auto& [operation, status] : actions.finished) {
     for (PoolOperation::Done& done : operation.done) {
       if (status.ok()) {
@@ -323,11 +323,11 @@ void Pool::Act(Actions actions) {
   if (actions.take_fencing_block) fencing_.TakeBlock();
 }
 
-void Pool::Complete(Actions::Grant grant) {
+void Pool::Complete(Actions::Grant& grant) {
   Granted granted{grant.slot, nullptr, {}};
   connections_.With(grant.slot.slot.index, [&](const Registered& entry) {
     granted.connection = entry.connection;
-    granted.connection_id = entry.id;
+    granted.opened = entry.opened_wall;
   });
   PGLESSOR_CHECK(granted.connection != nullptr, "a connection is registered before it is available");
   if (granted.connection->lost()) {

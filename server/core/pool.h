@@ -138,8 +138,8 @@ class Pool {
   void Decide(Step step) {
     Decide(std::move(step), [] {});
   }
-  void Act(Actions actions);
-  void Complete(Actions::Grant grant);
+  void Act(Actions& actions);
+  void Complete(Actions::Grant& grant);
   void Open(const Actions::Opening& opening);
   void OnOpened(const Actions::Opening& opening, absl::StatusOr<std::shared_ptr<Connection>> opened);
   void OnLost(SlotRef slot);

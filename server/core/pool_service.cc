@@ -73,15 +73,16 @@ std::optional<uint32_t> PoolState::AtOnce(Time now, TenantId tenant) const {
 
 void PoolState::Serve(Time now, Actions& actions) {
   while (!queue_.empty() && !paused_ && !fencing_.empty()) {
-    RoleCounts coming = ComingByRole();
+    std::optional<RoleCounts> coming;
     std::optional<uint32_t> usable;
     const std::optional<WaiterId> next = queue_.Next(now, [&](TenantId tenant) {
       if (!MayHave(tenant)) return false;
       usable = FindUsable(now, tenant);
       // One that is short of a connection of its own, and could have the place of another's, goes before
       // those behind it, whom the others' would fit.
-      return usable || (total_ >= options_.max_connections && !FindAvailable(tenant) &&
-                        --coming[tenants_[tenant].role] < 0);
+      if (usable || total_ < options_.max_connections || FindAvailable(tenant)) return usable.has_value();
+      if (!coming) coming = ComingByRole();
+      return --(*coming)[tenants_[tenant].role] < 0;
     });
     if (!next) return;
     if (!usable) {
@@ -91,7 +92,7 @@ void PoolState::Serve(Time now, Actions& actions) {
     Slot& slot = slots_[*usable];
     TakeAvailable(slot);
     if (Fresh(now, slot)) {
-      actions.grants.push_back(MakeGrant(now, slot, Dequeued(queue_.Serve(*next))));
+      Grant(now, slot, Dequeued(queue_.Serve(*next)), actions);
     } else if (now >= slot.retire_at) {
       StartClosing(slot, RetireReason::kLifetime, actions);
     } else {
@@ -100,20 +101,21 @@ void PoolState::Serve(Time now, Actions& actions) {
   }
 }
 
-Actions::Grant PoolState::MakeGrant(Time now, Slot& slot, Waiter waiter) {
+void PoolState::Grant(Time now, Slot& slot, Waiter waiter, Actions& actions) {
+  Tenant& tenant = tenants_[waiter.tenant];
   Move(slot, SlotState::kInUse);
   slot.tenant = waiter.tenant;
-  slot.apart = tenants_[waiter.tenant].apart;
+  slot.apart = tenant.apart;
   slot.last_use = now;
   ++slot.uses;
   ++counters_.granted;
-  ++tenants_[waiter.tenant].granted;
+  ++tenant.granted;
   tenants_.Lent(waiter.tenant);
   if (options_.warmup == Warmup::kForecast) peak_.Record(now, in(SlotState::kInUse) + waiting());
   const SlotGrant granted{RefOf(slot), fencing_.Next(), now, now - waiter.since};
   if (!waiter.measured) waits_.Record(now, granted.waited);
   waiter.measured = true;
-  return {granted, std::move(waiter)};
+  actions.grants.push_back({granted, std::move(waiter)});
 }
 
 bool PoolState::MayOpen(Time now) const {

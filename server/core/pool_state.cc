@@ -26,7 +26,7 @@ WaiterId PoolState::Acquire(Time now, Arrival arrival, Actions& actions) {
   if (why.ok()) {
     if (const std::optional<uint32_t> free = AtOnce(now, waiter.tenant)) {
       TakeAvailable(slots_[*free]);
-      actions.grants.push_back(MakeGrant(now, slots_[*free], std::move(waiter)));
+      Grant(now, slots_[*free], std::move(waiter), actions);
       return id;
     }
     why = NoPlace(now, waiter);

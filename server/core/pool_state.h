@@ -309,7 +309,7 @@ class PoolState {
 
   void Enqueue(Waiter waiter);
   Waiter Dequeued(Waiter waiter);
-  Actions::Grant MakeGrant(Time now, Slot& slot, Waiter waiter);
+  void Grant(Time now, Slot& slot, Waiter waiter, Actions& actions);
   void Refuse(Waiter waiter, absl::Status why, int64_t& counter, Actions& actions);
   absl::Status NothingIdle() const;
   absl::Status Exhausted(absl::string_view message, const char* reason) const;

@@ -27,10 +27,18 @@ Duration RecentDurations::UpperBound(int bucket) {
   return Duration(static_cast<int64_t>(((kPerDoubling + number % kPerDoubling + 1) << shift) - 1));
 }
 
-void RecentDurations::Record(Time now, Duration duration) {
+void RecentDurations::Begin(Time now) {
   const int64_t number = now.time_since_epoch() / kSlice;
-  Slice& slice = slices_[static_cast<size_t>(number % kSlices)];
+  present_ = static_cast<size_t>(number % kSlices);
+  Slice& slice = slices_[present_];
   if (slice.number != number) slice = {.number = number, .max = {}, .counts = {}};
+  present_begin_ = Time(number * kSlice);
+  present_end_ = present_begin_ + kSlice;
+}
+
+void RecentDurations::Record(Time now, Duration duration) {
+  if (now < present_begin_ || now >= present_end_) Begin(now);
+  Slice& slice = slices_[present_];
   ++slice.counts[static_cast<size_t>(BucketOf(duration))];
   slice.max = std::max(slice.max, duration);
   ++ever_count_;

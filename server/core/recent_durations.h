@@ -6,6 +6,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 
 #include "server/core/clock.h"
@@ -41,10 +42,15 @@ class RecentDurations {
     std::array<uint32_t, kBuckets> counts{};
   };
 
+  // The slice that `now` is in becomes the present one.
+  void Begin(Time now);
   static int BucketOf(Duration duration);
   static Duration UpperBound(int bucket);
 
   std::array<Slice, kSlices> slices_;
+  size_t present_ = 0;
+  Time present_begin_{};
+  Time present_end_{};
   int64_t ever_count_ = 0;
   double ever_seconds_ = 0;
 };

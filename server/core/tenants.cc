@@ -9,6 +9,7 @@
 namespace pglessor::core {
 
 TenantId Tenants::Find(absl::string_view name, Forgotten forgotten) {
+  if (recent_ != nullptr && recent_->name == name) return recent_id_;
   if (const auto known = ids_.find(name); known != ids_.end()) return known->second;
   if (unconfigured_ >= kMaxUnconfiguredTenants) ForgetIdle(forgotten);
   const TenantId id{++last_id_.value};
@@ -21,7 +22,15 @@ TenantId Tenants::Find(absl::string_view name, Forgotten forgotten) {
   return id;
 }
 
+Tenant& Tenants::Look(TenantId id) const {
+  recent_ = tenants_.find(id)->second.get();
+  recent_id_ = id;
+  return *recent_;
+}
+
 void Tenants::ForgetIdle(Forgotten forgotten) {
+  recent_ = nullptr;
+  recent_id_ = {};
   absl::erase_if(tenants_, [&](const auto& entry) {
     const Tenant& tenant = *entry.second;
     if (tenant.configured || tenant.busy()) return false;

@@ -377,7 +377,7 @@ v1::Lease ToProto(const core::LeaseView& lease, const core::Lessor& lessor) {
   proto.set_holder(grant.terms.holder);
   proto.set_state(EnumOf(lease.state));
   if (lease.end_reason) proto.set_end_reason(ToProto(*lease.end_reason));
-  proto.set_connection_id(grant.connection_id);
+  proto.set_connection_id(core::FormatConnectionId(grant.connection, grant.connection_opened));
   proto.set_backend_pid(grant.backend_pid);
   proto.set_fencing_token(grant.fencing_token.value);
   *proto.mutable_acquire_time() = ToProto(grant.acquired_wall);

@@ -43,7 +43,7 @@ TEST_F(LessorAcquireTest, GrantsALeaseOnOneConnection) {
   EXPECT_EQ(lease.expire_wall, clock_.WallNow() + 20s);
   EXPECT_EQ(lease.grant.acquired_wall, clock_.WallNow());
   const PoolView::Row row = View().connections.at(lease.grant.connection.value - 1);
-  EXPECT_EQ(row.id, lease.grant.connection_id);
+  EXPECT_EQ(row.id, FormatConnectionId(lease.grant.connection, lease.grant.connection_opened));
   EXPECT_EQ(row.backend_pid, lease.grant.backend_pid);
   EXPECT_EQ(row.lease, lease.grant.counter);
 }

@@ -55,7 +55,7 @@ TEST_F(LessorEventsTest, FollowAConnectionAndItsLease) {
                           EventType::kConnectionReleased, EventType::kConnectionCleaned));
   const Event& opened = recorder_.events[0];
   EXPECT_EQ(opened.pool, "default");
-  EXPECT_EQ(opened.connection_id, lease.grant.connection_id);
+  EXPECT_EQ(opened.connection_id, FormatConnectionId(lease.grant.connection, lease.grant.connection_opened));
   EXPECT_EQ(opened.reason, "for the minimum");
   EXPECT_EQ(opened.total, 1);
   EXPECT_EQ(opened.max, 1);

@@ -1,5 +1,6 @@
 #include "server/core/ordered_map.h"
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -114,6 +115,28 @@ TEST(OrderedMap, PagesLeaveOutWhatTheProjectionDoesNotWant) {
   std::vector<int> values;
   for (const auto& [unused, value] : page) values.push_back(value);
   EXPECT_THAT(values, ElementsAre(3, 13, 23, 33));
+}
+
+// Few keys or many, spread over the shards or nearly all in one.
+TEST(OrderedMap, PagesAsANaiveMapWould) {
+  std::mt19937_64 random(1);
+  for (int round = 0; round < 300; ++round) {
+    Map map;
+    std::vector<uint64_t> keys;
+    const uint64_t stride = round % 3 == 0 ? 16 : 1;
+    for (uint64_t key = 0; key < random() % 400; ++key) {
+      const bool elsewhere = random() % 20 == 0;
+      if (random() % 3 != 0 && map.Insert({key * stride + (elsewhere ? 1 : 0)}, "")) {
+        keys.push_back(key * stride + (elsewhere ? 1 : 0));
+      }
+    }
+    std::sort(keys.begin(), keys.end());
+    const uint64_t after = random() % 500;
+    const size_t limit = random() % 200;
+    std::vector<uint64_t> expected(std::upper_bound(keys.begin(), keys.end(), after), keys.end());
+    expected.resize(std::min(expected.size(), limit));
+    EXPECT_EQ(KeysOf(map, ConnectionIndex{after}, limit), expected);
+  }
 }
 
 // The checker of the stress test, without threads: it is wrong itself if it fails here.

@@ -161,7 +161,8 @@ core::LeaseView SomeLease() {
   lease.grant.counter = {7};
   lease.grant.pool = "orders";
   lease.grant.terms = {"billing", "me", 30s, core::Priority::kHigh, {{"job", "nightly"}}};
-  lease.grant.connection_id = "conn_3_1700000000000000000";
+  lease.grant.connection = {3};
+  lease.grant.connection_opened = core::WallTime(std::chrono::seconds(1'700'000'000));
   lease.grant.backend_pid = 4711;
   lease.grant.fencing_token = {(uint64_t{1} << 63) + 5};
   lease.grant.acquired_wall = core::WallTime(1'700'000'000s);
