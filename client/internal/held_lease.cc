@@ -250,7 +250,7 @@ absl::StatusOr<ReleaseResult> HeldLease::Release(v1::Disposition disposition) {
     MutexLock lock(mutex_);
     released_ = true;
   }
-  if (!status.ok()) return status;
+  if (!status.ok()) return OfRelease(status);
   return ReleaseResult{response.already_released(), response.rolled_back()};
 }
 

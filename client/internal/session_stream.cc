@@ -95,10 +95,10 @@ std::vector<absl::StatusOr<Result>> SessionStream::ExecuteAll(absl::Span<const S
 absl::StatusOr<ReleaseResult> SessionStream::Release() {
   v1::SessionRequest request;
   request.mutable_release();
-  if (!Send(request)) return NotSent(Ended());
+  if (!Send(request)) return OfRelease(NotSent(Ended()));
   v1::SessionResponse response;
-  if (!Receive(response)) return FromGrpc(Ended());
-  if (response.has_error()) return FromProto(response.error());
+  if (!Receive(response)) return OfRelease(FromGrpc(Ended()));
+  if (response.has_error()) return OfRelease(FromProto(response.error()));
   return ReleaseResult{response.released().already_released(), response.released().rolled_back()};
 }
 

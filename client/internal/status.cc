@@ -14,6 +14,7 @@ namespace pglessor::internal {
 namespace {
 
 constexpr char kDomain[] = "pglessor";
+constexpr char kReleaseUrl[] = "pglessor/release";  // of no message: that it is there says it
 
 absl::Status WithReason(absl::Status status, absl::string_view reason) {
   v1::ErrorInfo info;
@@ -57,6 +58,13 @@ absl::Status StatementStatus(const grpc::Status& status) {
   if (absl::StartsWith(converted.message(), "failed to connect to all addresses")) return converted;
   return OutcomeUnknown(converted.message());
 }
+
+absl::Status OfRelease(absl::Status status) {
+  if (!status.ok()) status.SetPayload(kReleaseUrl, absl::Cord());
+  return status;
+}
+
+bool IsOfRelease(const absl::Status& status) { return status.GetPayload(kReleaseUrl).has_value(); }
 
 bool EndsLease(const absl::Status& status) {
   const std::string reason = ErrorReason(status);

@@ -30,6 +30,10 @@ absl::Status OutcomeUnknown(absl::string_view why);
 // is certain that the statement never left.
 absl::Status StatementStatus(const grpc::Status& status);
 
+// Of a Release that failed: what was committed before it stays, so that nothing may be run again.
+absl::Status OfRelease(absl::Status status);
+bool IsOfRelease(const absl::Status& status);
+
 // Whether the error tells that the lease of the call is gone.
 bool EndsLease(const absl::Status& status);
 

@@ -8,6 +8,7 @@
 
 #include "absl/strings/string_view.h"
 
+#include "client/internal/status.h"
 #include "pglessor/error.h"
 
 namespace pglessor {
@@ -29,7 +30,7 @@ bool Has(const Container& container, absl::string_view wanted) {
 }  // namespace
 
 bool IsSafeToRetry(const absl::Status& status) {
-  if (status.ok()) return false;
+  if (status.ok() || internal::IsOfRelease(status)) return false;
   const std::string reason = ErrorReason(status);
   if (reason == "SQL_ERROR") return Has(kSafeSqlStates, SqlState(status));
   // Without a reason it is gRPC's: of a statement that may have left it would be COMMIT_OUTCOME_UNKNOWN.

@@ -29,7 +29,8 @@ struct RetryOptions {
 
 // Whether what failed so has certainly left nothing behind, and may succeed another time: there was no
 // capacity, the database or the server was out of reach, the lease or its connection was lost before a COMMIT
-// was sent, or PostgreSQL chose the transaction as the victim of a conflict (40001, 40P01) or a lock (55P03).
+// was sent (but not where a Release tells so: what was committed before it stays), or PostgreSQL chose the
+// transaction as the victim of a conflict (40001, 40P01) or a lock (55P03).
 bool IsSafeToRetry(const absl::Status& status);
 
 namespace internal {

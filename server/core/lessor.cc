@@ -191,6 +191,7 @@ Lessor::AttemptRef Lessor::AcquireOnce(Pool& pool, AcquireRequest request, Acqui
   once->unqueued_deadline =
       wait > Duration::zero() ? deadline : SaturatingAdd(once->since, options->connect_timeout);
   once->pool = &pool;
+  once->tenant = request.tenant;
   once->done = std::move(acquired);
   const absl::StatusOr<RequestTable::Joined> joined =
       requests_.Join(request, options->unclaimed_timeout, once);
@@ -373,7 +374,8 @@ void Lessor::Tick() {
   const RequestTable::Due due = requests_.TakeDue(clock_.Now());
   for (const LeaseCounter lease : due.unclaimed) EndUnasked(lease, {EndReason::kUnclaimed});
   for (const RequestTable::Place& place : due.places) place.pool->Cancel(place.waiter);
-  for (const auto& attempt : due.late) attempt->done(attempt->pool->WaitedInVain(attempt->since));
+  for (const auto& attempt : due.late)
+    attempt->done(attempt->pool->WaitedInVain(attempt->tenant, attempt->since));
   for (const LeaseCounter lease : leases_.ForgetOld()) requests_.Forget(lease);
   for (const auto& [name, pool] : pools_) pool->Tick();
 }

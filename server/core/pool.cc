@@ -91,9 +91,9 @@ void Pool::Extend(WaiterId waiter, Time deadline) {
   state_.Extend(waiter, deadline);
 }
 
-absl::Status Pool::WaitedInVain(Time since) {
+absl::Status Pool::WaitedInVain(absl::string_view tenant, Time since) {
   const MutexLock lock(mutex_);
-  return state_.WaitedInVain(since, /*queues=*/true);
+  return state_.WaitedInVain(tenant, since);
 }
 
 std::optional<EndReason> Pool::Bind(ConnectionIndex connection, LeaseCounter lease) {

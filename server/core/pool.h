@@ -77,7 +77,7 @@ class Pool {
   // It waits until `deadline`, if that is later. Nothing if it waits no more.
   void Extend(WaiterId waiter, Time deadline);
   // What one who has waited since then, and leaves the others waiting, is told.
-  absl::Status WaitedInVain(Time since);
+  absl::Status WaitedInVain(absl::string_view tenant, Time since);
   // `lease` has this connection from now on; see LeaseLost. What is returned has overtaken it: the lease is
   // to end at once, for that reason.
   std::optional<EndReason> Bind(ConnectionIndex connection, LeaseCounter lease);

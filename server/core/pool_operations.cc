@@ -20,7 +20,7 @@ std::vector<ConnectionIndex> PoolState::Reset(Time now, bool force, PoolOperatio
       Begin(now, force ? Kind::kForcedReset : Kind::kReset, 0, options_.min_connections, std::move(done));
   operation.report.generation = ++generation_;
   // Whatever made openings fail may be what this is to mend.
-  breaker_.TryAtOnce();
+  for (Role& role : roles_) role.breaker.TryAtOnce();
   for (const uint32_t position : TakeAllAvailable()) {
     StartClosing(slots_[position], RetireReason::kReset, actions);
     ++operation.report.retired;
@@ -144,11 +144,11 @@ absl::Status PoolState::ResetLate() const {
     return MakeError(absl::StatusCode::kUnavailable, "the service is draining and opens no more connections",
                      {.reason = reason::kDraining});
   }
+  const absl::Status& failing = roles_.front().breaker.failing();
   return MakeError(absl::StatusCode::kUnavailable,
                    absl::StrCat("the generation was raised to ", generation_,
                                 ", but the minimum of connections did not stand in time",
-                                breaker_.failing().ok() ? "" : ": ", breaker_.failing().message(),
-                                "; the pool goes on refilling"),
+                                failing.ok() ? "" : ": ", failing.message(), "; the pool goes on refilling"),
                    {.reason = reason::kDatabaseUnavailable,
                     .metadata = {{"pool", options_.name}, {"generation", absl::StrCat(generation_)}}});
 }

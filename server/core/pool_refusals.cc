@@ -1,4 +1,5 @@
 // What PoolState tells those that it does not serve.
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -30,27 +31,34 @@ absl::Status PoolState::Admission(Time now, const Waiter& waiter) {
                      {.reason = reason::kDraining});
   }
   if (absl::Status why = tenants_.Admit(now, waiter.tenant, waiter.priority); !why.ok()) return why;
-  if (NoneAlive() && breaker_.state(now) == BreakerState::kOpen) {
-    if (absl::IsFailedPrecondition(breaker_.failing())) return breaker_.failing();
+  const Breaker& breaker = RoleOf(waiter).breaker;
+  if (!RoleOf(waiter).alive() && breaker.state(now) == BreakerState::kOpen) {
+    if (absl::IsFailedPrecondition(breaker.failing())) return breaker.failing();
     return MakeError(
         absl::StatusCode::kUnavailable,
         absl::StrCat("the database has been out of reach for some time and is tried only now and "
                      "then: ",
-                     breaker_.failing().message()),
+                     breaker.failing().message()),
         {.reason = reason::kBreakerOpen,
          .metadata = {{"pool", options_.name}},
-         .retry_after = breaker_.RetryAfter(now)});
+         .retry_after = breaker.RetryAfter(now)});
   }
   return absl::OkStatus();
 }
 
-bool PoolState::NoneAlive() const {
-  return in(SlotState::kAvailable) + in(SlotState::kInUse) + in(SlotState::kCleaning) == 0;
+Time PoolState::NoGrantBefore(Time now) const {
+  Time earliest = Time::max();
+  for (const Role& role : roles_) {
+    if (role.waiting == 0) continue;
+    const bool hopeless = !role.alive() && role.opening() == 0;
+    earliest = std::min(earliest, hopeless ? SaturatingAdd(now, role.breaker.RetryAfter(now)) : now);
+  }
+  return earliest == Time::max() ? now : earliest;
 }
 
-Time PoolState::NoGrantBefore(Time now) const {
-  if (!NoneAlive() || in(SlotState::kOpening) > 0) return now;
-  return SaturatingAdd(now, breaker_.RetryAfter(now));
+bool PoolState::HasItsOwn(const Waiter& waiter) const {
+  return !paused_ && !fencing_.empty() && tenants_[waiter.tenant].waiting == 0 && MayHave(waiter.tenant) &&
+         FindAvailable(waiter.tenant).has_value();
 }
 
 absl::Status PoolState::NoPlace(Time now, const Waiter& waiter) const {
@@ -78,21 +86,26 @@ bool PoolState::NothingAtOnce(Time now, const Waiter& waiter) const {
   // Those before it get what is idle first, once it is probed.
   const auto soon = static_cast<int32_t>(role.available.size()) + role.probing;
   if (soon > role.waiting && (role.probing > 0 || FindAvailable(waiter.tenant))) return false;
-  return !MayOpen(now) || role.waiting > role.coming();
+  return !MayOpen(now, tenants_[waiter.tenant].role) || role.waiting > role.coming();
 }
 
-absl::Status PoolState::WaitedInVain(Time since, bool queues) const {
-  const bool failing = !breaker_.failing().ok();
+absl::Status PoolState::WaitedInVain(absl::string_view tenant, Time since) {
+  return WaitedInVain(roles_[tenants_[Find(tenant)].role], since, /*queues=*/true);
+}
+
+absl::Status PoolState::WaitedInVain(const Role& role, Time since, bool queues) const {
+  const Breaker& breaker = role.breaker;
+  const bool failing = !breaker.failing().ok();
   // No opening need have been tried: the slots of connections that died are taken until that is confirmed.
   const bool nothing_opened =
-      (failing && breaker_.last_failure() >= since) || (NoneAlive() && breaker_.last_success() < since);
-  if (nothing_opened && !breaker_.pressed_back()) {
-    if (absl::IsFailedPrecondition(breaker_.failing())) return breaker_.failing();
+      (failing && breaker.last_failure() >= since) || (!role.alive() && breaker.last_success() < since);
+  if (nothing_opened && !breaker.pressed_back()) {
+    if (absl::IsFailedPrecondition(breaker.failing())) return breaker.failing();
     return MakeError(absl::StatusCode::kUnavailable,
                      absl::StrCat("no connection to the database could be opened meanwhile: ",
-                                  failing ? breaker_.failing().message()
+                                  failing ? breaker.failing().message()
                                           : "none of the pool's is alive, or yet confirmed gone"),
-                     {.reason = reason::kDatabaseUnavailable, .retry_after = breaker_.Backoff()});
+                     {.reason = reason::kDatabaseUnavailable, .retry_after = breaker.Backoff()});
   }
   if (!queues) return NothingIdle();
   return Exhausted(

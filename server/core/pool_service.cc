@@ -14,6 +14,11 @@ int32_t PoolState::Role::coming() const {
   return sound(SlotState::kOpening) + sound(SlotState::kCleaning) + promised;
 }
 
+bool PoolState::Role::alive() const {
+  const auto count = [&](SlotState state) { return in[static_cast<size_t>(state)]; };
+  return count(SlotState::kAvailable) + count(SlotState::kInUse) + count(SlotState::kCleaning) > 0;
+}
+
 PoolState::RoleCounts PoolState::ComingByRole() const {
   RoleCounts counts;
   for (const Role& role : roles_) counts.push_back(role.coming());
@@ -32,7 +37,7 @@ void PoolState::Conclude(Time now, Actions& actions) {
   if (queue_.empty()) saturated_ = false;
   Balance(now, actions);
   if (!operations_.empty()) FinishOperations(now, actions);
-  if (const BreakerState breaker = breaker_.state(now); breaker != breaker_told_) {
+  if (const BreakerState breaker = roles_.front().breaker.state(now); breaker != breaker_told_) {
     actions.breaker = breaker_told_ = breaker;
   }
   const int32_t opening = in(SlotState::kOpening)-doomed_in_[static_cast<size_t>(SlotState::kOpening)];
@@ -81,6 +86,7 @@ void PoolState::Serve(Time now, Actions& actions) {
       // One that is short of a connection of its own, and could have the place of another's, goes before
       // those behind it, whom the others' would fit.
       if (usable || total_ < options_.max_connections || FindAvailable(tenant)) return usable.has_value();
+      if (!roles_[tenants_[tenant].role].MayOpen(now)) return false;
       if (!coming) coming = ComingByRole();
       return --(*coming)[tenants_[tenant].role] < 0;
     });
@@ -118,9 +124,9 @@ void PoolState::Grant(Time now, Slot& slot, Waiter waiter, Actions& actions) {
   actions.grants.push_back({granted, std::move(waiter)});
 }
 
-bool PoolState::MayOpen(Time now) const {
+bool PoolState::MayOpen(Time now, uint32_t role) const {
   return total_ < options_.max_connections && in(SlotState::kOpening) < options_.max_concurrent_opens &&
-         breaker_.MayOpen(now, in(SlotState::kOpening));
+         roles_[role].MayOpen(now);
 }
 
 void PoolState::Balance(Time now, Actions& actions) {
@@ -128,14 +134,14 @@ void PoolState::Balance(Time now, Actions& actions) {
   if (draining_) return;
   BreakNeedlessPromises();
   while (const std::optional<uint32_t> role = ShortRole(now)) {
-    if (MayOpen(now)) {
+    if (MayOpen(now, *role)) {
       Open(now, *role, actions);
     } else if (total_ < options_.max_connections || fencing_.empty() ||
                !Displace(*role, Among::kSpare, actions)) {
       break;
     }
   }
-  while (Lasting() < Wanted() && MayOpen(now)) Open(now, 0, actions);
+  while (Lasting() < Wanted() && MayOpen(now, 0)) Open(now, 0, actions);
   if (options_.warmup == Warmup::kLazy) most_lasting_ = std::max(most_lasting_, Lasting());
 }
 
@@ -157,6 +163,7 @@ std::optional<uint32_t> PoolState::ShortRole(Time now) {
       // A waiter beside an idle connection waits for its probe, or for a fencing block, which no opening
       // brings.
       if (!MayHave(tenant) || FindAvailable(tenant)) return true;
+      if (!roles_[role].MayOpen(now)) return true;  // others' turn
       // What is being cleaned serves a waiter long before a new connection could.
       coming[role] -= heads_only ? 1 : static_cast<int32_t>(waiting);
       if (coming[role] >= 0) return true;

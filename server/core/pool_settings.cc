@@ -7,8 +7,8 @@
 
 namespace pglessor::core {
 
-PoolState::PoolState(const PoolOptions& options)
-    : options_(options), roles_(1), queue_(options.age_step), breaker_(options_) {
+PoolState::PoolState(const PoolOptions& options) : options_(options), queue_(options.age_step) {
+  roles_.emplace_back(options_);
   SetUpTenants();
 }
 
@@ -22,11 +22,15 @@ void PoolState::SetUpTenants() {
   });
 }
 
+TenantId PoolState::Find(absl::string_view tenant) {
+  return tenants_.Find(tenant, [this](TenantId gone) { queue_.Forget(gone); });
+}
+
 uint32_t PoolState::RoleNumber(const std::string& name) {
   const auto known =
       std::find_if(roles_.begin(), roles_.end(), [&](const Role& role) { return role.name == name; });
   if (known != roles_.end()) return static_cast<uint32_t>(known - roles_.begin());
-  roles_.emplace_back().name = name;
+  roles_.emplace_back(options_).name = name;
   return static_cast<uint32_t>(roles_.size() - 1);
 }
 

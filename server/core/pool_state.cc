@@ -17,7 +17,7 @@ WaiterId PoolState::Acquire(Time now, Arrival arrival, Actions& actions) {
   waiter.since = now;
   waiter.queues = arrival.wait > Duration::zero();
   waiter.deadline = SaturatingAdd(now, waiter.queues ? arrival.wait : options_.connect_timeout);
-  waiter.tenant = tenants_.Find(arrival.tenant, [this](TenantId gone) { queue_.Forget(gone); });
+  waiter.tenant = Find(arrival.tenant);
   waiter.priority = arrival.priority;
   waiter.done = std::move(arrival.done);
   const WaiterId id = waiter.id;
@@ -29,7 +29,7 @@ WaiterId PoolState::Acquire(Time now, Arrival arrival, Actions& actions) {
       Grant(now, slots_[*free], std::move(waiter), actions);
       return id;
     }
-    why = NoPlace(now, waiter);
+    if (!HasItsOwn(waiter)) why = NoPlace(now, waiter);
   }
   if (!why.ok()) {
     Refuse(std::move(waiter), std::move(why), counters_.rejected, actions);
@@ -60,6 +60,7 @@ void PoolState::Regret(Time now, Actions::Grant grant, Actions& actions) {
   --slot.uses;
   tenants_.GivenBack(slot.tenant);
   --tenants_[slot.tenant].granted;
+  for (PoolOperation& operation : operations_) std::erase(operation.leased, slot.index);
   StartClosing(slot, RetireReason::kLost, actions);
   if (draining_) {
     Refuse(std::move(grant.waiter), DrainBegan(), counters_.rejected, actions);
@@ -100,7 +101,7 @@ void PoolState::Opened(Time now, SlotRef ref, Actions& actions) {
   Slot& slot = At(ref);
   PGLESSOR_CHECK(slot.state == SlotState::kOpening, "a connection is opened once");
   ++counters_.connections_opened;
-  breaker_.Succeeded(now);
+  roles_[slot.role].breaker.Succeeded(now);
   slot.last_use = now;
   slot.last_checked = now;
   for (PoolOperation& operation : operations_) operation.report.opened += slot.doomed ? 0 : 1;
@@ -111,13 +112,16 @@ void PoolState::Opened(Time now, SlotRef ref, Actions& actions) {
 void PoolState::OpenFailed(Time now, SlotRef ref, const absl::Status& why, Actions& actions) {
   Slot& slot = At(ref);
   PGLESSOR_CHECK(slot.state == SlotState::kOpening, "only an opening fails to open");
+  const uint32_t number = slot.role;
   Free(slot);
   ++counters_.opens_failed;
-  breaker_.Failed(now, why);
+  Role& role = roles_[number];
+  role.breaker.Failed(now, why);
   for (PoolOperation& operation : operations_) ++operation.report.failed;
   // One that does not queue had this opening, or one like it, and no other hope.
-  if (auto waiter = queue_.PopLastUnqueued()) {
-    const absl::Status vain = WaitedInVain(waiter->since, waiter->queues);
+  if (auto waiter =
+          queue_.PopLastUnqueued([&](TenantId tenant) { return tenants_[tenant].role == number; })) {
+    const absl::Status vain = WaitedInVain(role, waiter->since, waiter->queues);
     Refuse(Dequeued(*std::move(waiter)), vain, counters_.timed_out, actions);
   }
   Conclude(now, actions);
@@ -175,7 +179,7 @@ void PoolState::Tick(Time now, Actions& actions) {
   // Who cannot be served in time is told now, and may try elsewhere meanwhile.
   const Time horizon = NoGrantBefore(now);
   while (auto waiter = queue_.PopExpired(horizon)) {
-    const absl::Status vain = WaitedInVain(waiter->since, waiter->queues);
+    const absl::Status vain = WaitedInVain(RoleOf(*waiter), waiter->since, waiter->queues);
     Refuse(Dequeued(*std::move(waiter)), vain, counters_.timed_out, actions);
   }
   if (now >= next_housekeeping_) KeepHouse(now, actions);
@@ -206,7 +210,7 @@ PoolSnapshot PoolState::Snapshot(Time now) const {
   snapshot.waiting = static_cast<int32_t>(queue_.size());
   snapshot.oldest_wait = queue_.empty() ? Duration::zero() : now - queue_.oldest();
   snapshot.generation = generation_;
-  snapshot.breaker = breaker_.state(now);
+  snapshot.breaker = roles_.front().breaker.state(now);
   snapshot.paused = paused_;
   snapshot.counters = counters_;
   snapshot.wait = waits_.Summary(now);

@@ -180,7 +180,7 @@ class PoolState {
   // See WaitQueue.
   void Extend(WaiterId id, Time deadline) { queue_.Extend(id, deadline); }
   // What one who has waited since then in vain is told.
-  absl::Status WaitedInVain(Time since, bool queues) const;
+  absl::Status WaitedInVain(absl::string_view tenant, Time since);
   // The granted connection turned out to be dead: takes the grant back, and the waiter its old place.
   void Regret(Time now, Actions::Grant grant, Actions& actions);
 
@@ -256,7 +256,11 @@ class PoolState {
   // The connections that log in as one role: the pool's own, which is the first, or one that tenants have for
   // themselves.
   struct Role {
+    explicit Role(const PoolOptions& options) : breaker(options) {}
+
     std::string name;
+    // Its own: a tenant whose role is refused is nothing to the others.
+    Breaker breaker;
     std::vector<uint32_t> available;  // positions; the most recently used last
     std::array<int32_t, kSlotStates> in{};
     std::array<int32_t, kSlotStates> doomed_in{};  // of `in`, those that are doomed
@@ -266,6 +270,10 @@ class PoolState {
 
     // On their way to being available.
     int32_t coming() const;
+    // Whether anything is lent, or could be.
+    bool alive() const;
+    int32_t opening() const { return in[static_cast<size_t>(SlotState::kOpening)]; }
+    bool MayOpen(Time now) const { return breaker.MayOpen(now, opening()); }
   };
 
   using RoleCounts = absl::InlinedVector<int32_t, 4>;
@@ -280,11 +288,14 @@ class PoolState {
 
   // Not OK: why one that arrives is refused whatever is free; or, where nothing is, why it is not queued.
   absl::Status Admission(Time now, const Waiter& waiter);
-  // Nothing is lent, or could be: no connection lives.
-  bool NoneAlive() const;
   // Before this, nobody who waits is granted anything, whoever gives something back: `now`, if that may be.
   Time NoGrantBefore(Time now) const;
   absl::Status NoPlace(Time now, const Waiter& waiter) const;
+  absl::Status WaitedInVain(const Role& role, Time since, bool queues) const;
+  TenantId Find(absl::string_view tenant);
+  const Role& RoleOf(const Waiter& waiter) const { return roles_[tenants_[waiter.tenant].role]; }
+  // Something idle that nobody else of those that wait may have.
+  bool HasItsOwn(const Waiter& waiter) const;
   // Nothing idle, nothing that can be opened at once for one that does not queue.
   bool NothingAtOnce(Time now, const Waiter& waiter) const;
   absl::Status Shed(Time now, Priority priority) const;
@@ -304,7 +315,7 @@ class PoolState {
   // what others wait for. False if there is none.
   enum class Among { kAll, kSpare };
   bool Displace(uint32_t role, Among among, Actions& actions);
-  bool MayOpen(Time now) const;
+  bool MayOpen(Time now, uint32_t role) const;
   void Open(Time now, uint32_t role, Actions& actions);
 
   void Enqueue(Waiter waiter);
@@ -355,7 +366,7 @@ class PoolState {
 
   std::vector<Slot> slots_;               // by position; grows to max_connections
   std::vector<uint32_t> free_positions_;  // of slots_ that are not taken
-  std::vector<Role> roles_;
+  std::vector<Role> roles_;               // at least one
   // Of all roles together.
   std::array<int32_t, kSlotStates> in_{};
   std::array<int32_t, kSlotStates> doomed_in_{};
@@ -375,7 +386,6 @@ class PoolState {
   bool draining_ = false;
   bool closing_ = false;
 
-  Breaker breaker_;
   BreakerState breaker_told_ = BreakerState::kClosed;
 
   bool warm_ = false;

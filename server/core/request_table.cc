@@ -26,7 +26,7 @@ namespace {
 
 bool SameBody(const AcquireRequest& a, const AcquireRequest& b) {
   return a.pool == b.pool && a.holder == b.holder && a.ttl == b.ttl && a.priority == b.priority &&
-         a.allow_fallback == b.allow_fallback && a.tags == b.tags;
+         a.allow_fallback == b.allow_fallback && a.tags == b.tags && a.renewal == b.renewal;
 }
 
 }  // namespace

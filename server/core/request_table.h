@@ -54,6 +54,7 @@ class RequestTable {
     // The same for one whose place does not queue: until then it waits for what is opened for it.
     Time unqueued_deadline{};
     Pool* pool = nullptr;
+    std::string tenant;
     Done done;  // taken by whoever answers it, once
     // Shared with the table and the other attempts; the rest is the table's.
     std::shared_ptr<Entry> entry;

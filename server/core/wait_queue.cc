@@ -107,9 +107,12 @@ std::optional<Waiter> WaitQueue::PopOldest() {
   return Take(waiters_.begin()->first);
 }
 
-std::optional<Waiter> WaitQueue::PopLastUnqueued() {
-  if (unqueued_.empty()) return std::nullopt;
-  return Take(*unqueued_.rbegin());
+std::optional<Waiter> WaitQueue::PopLastUnqueued(absl::FunctionRef<bool(TenantId)> among) {
+  const auto last = std::find_if(unqueued_.rbegin(), unqueued_.rend(), [&](WaiterId id) {
+    return among(waiters_.find(id)->second->waiter.tenant);
+  });
+  if (last == unqueued_.rend()) return std::nullopt;
+  return Take(*last);
 }
 
 Waiter WaitQueue::Take(WaiterId id) {

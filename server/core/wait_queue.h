@@ -83,8 +83,8 @@ class WaitQueue {
   std::optional<Waiter> PopExpired(Time now);
   // The one that has waited longest, whatever its priority.
   std::optional<Waiter> PopOldest();
-  // The youngest of those that do not queue.
-  std::optional<Waiter> PopLastUnqueued();
+  // The youngest of those that do not queue, among these tenants'.
+  std::optional<Waiter> PopLastUnqueued(absl::FunctionRef<bool(TenantId)> among);
 
   // 1 for a tenant that nobody has set it for.
   void SetWeight(TenantId tenant, int32_t weight);

@@ -232,7 +232,8 @@ bool Backend::TakeResult() {
 }
 
 void Backend::Lose(const absl::Status& why) {
-  if (watch_ == nullptr) return;
+  if (lost_) return;
+  lost_ = true;
   watch_.reset();
   busy_ = false;
   if (listener_ != nullptr) listener_->OnLost(why);
@@ -241,6 +242,7 @@ void Backend::Lose(const absl::Status& why) {
 // Not from inside the sender's call, who does not expect the end of what he is beginning. Nor by the watch:
 // libpq may have closed the socket, which then tells nothing any more.
 void Backend::LoseSoon() {
+  watch_.reset();  // at once: another connection may be given the closed socket's number
   loop_.Post([this, why = absl::UnavailableError(ErrorText()), alive = std::weak_ptr<bool>(alive_)] {
     if (!alive.expired()) Lose(why);
   });

@@ -106,6 +106,7 @@ class Backend {
   std::unique_ptr<executor::EventLoop::Watch> watch_;  // null once lost
   bool busy_ = false;
   bool cut_ = false;
+  bool lost_ = false;  // and that has been told
   bool paused_ = false;
   bool unsent_ = false;
   bool copying_out_ = false;

@@ -38,15 +38,16 @@ std::string NameOf(const BackendIdentity& backend) {
   return absl::StrCat(backend.pid, "/", backend.start_microseconds);
 }
 
+// PostgreSQL shows one role nothing of another's backend but that there is one of that pid, unless it has
+// pg_monitor. It may be ours.
+constexpr char kHidden[] = "hidden";
+std::string HiddenNameOf(const BackendIdentity& backend) { return absl::StrCat(backend.pid, "/", kHidden); }
+
 // pg_stat_activity's rows come from this function; its joins with roles and databases cost twice as much
 // again, and a pool that is replaced asks many times.
 constexpr char kActivity[] = "pg_catalog.pg_stat_get_activity";
 
-std::string SameBackend(const BackendIdentity& backend) {
-  return absl::StrCat(
-      "FROM ", kActivity, "(", backend.pid,
-      ") WHERE (extract(epoch FROM backend_start) * 1000000)::int8 = ", backend.start_microseconds);
-}
+constexpr char kStart[] = "(extract(epoch FROM backend_start) * 1000000)::int8";
 
 }  // namespace
 
@@ -96,9 +97,14 @@ void ControlConnection::Open() {
 }
 
 void ControlConnection::Cancel(const BackendIdentity& backend, Signalled signalled) {
-  Ask({absl::StrCat("SELECT pg_catalog.pg_cancel_backend(pid) ", SameBackend(backend)),
+  Ask({absl::StrCat("SELECT CASE WHEN backend_start IS NULL THEN '", kHidden, "' WHEN ", kStart, " = ",
+                    backend.start_microseconds, " THEN pg_catalog.pg_cancel_backend(pid)::text END FROM ",
+                    kActivity, "(", backend.pid, ")"),
        [signalled = std::move(signalled)](const absl::StatusOr<std::string>& answer) mutable {
-         signalled(answer.status());
+         const bool hidden = answer.ok() && *answer == kHidden;
+         signalled(hidden ? absl::PermissionDeniedError(
+                                "the control connection's role needs pg_monitor and pg_signal_backend")
+                          : answer.status());
        },
        core::SaturatingAdd(loop_.Now(), kSignalTimeout)});
 }
@@ -138,8 +144,9 @@ void ControlConnection::AskWhoIsThere() {
            "SELECT ',' || pg_catalog.string_agg(name, ',') || ',' FROM (SELECT name, CASE WHEN name IN (",
            to_terminate,
            ") THEN pg_catalog.pg_terminate_backend(pid) END FROM (SELECT pid, pid || '/' "
-           "|| (extract(epoch FROM backend_start) * 1000000)::int8 AS name FROM ",
-           kActivity, "(NULL) WHERE pid IN (", all, ")) AS named OFFSET 0) AS asked"),
+           "|| coalesce(",
+           kStart, "::text, '", kHidden, "') AS name FROM ", kActivity, "(NULL) WHERE pid IN (", all,
+           ")) AS named OFFSET 0) AS asked"),
        [this, asked_about = awaited_.size()](const absl::StatusOr<std::string>& answer) {
          OnWhoIsThere(asked_about, answer);
        }});
@@ -151,7 +158,9 @@ void ControlConnection::OnWhoIsThere(size_t asked_about, const absl::StatusOr<st
     std::vector<Awaited> left;
     for (size_t i = 0; i < awaited_.size(); ++i) {
       const bool there =
-          i >= asked_about || absl::StrContains(*answer, absl::StrCat(",", NameOf(awaited_[i].backend), ","));
+          i >= asked_about ||
+          absl::StrContains(*answer, absl::StrCat(",", NameOf(awaited_[i].backend), ",")) ||
+          absl::StrContains(*answer, absl::StrCat(",", HiddenNameOf(awaited_[i].backend), ","));
       (there ? left : gone).push_back(std::move(awaited_[i]));
     }
     awaited_ = std::move(left);

@@ -316,8 +316,9 @@ void Session::Close(CloseCallbacks callbacks) {
     auto shared = std::make_shared<CloseCallbacks>(std::move(callbacks));
     const executor::EventLoop::TimerId timer =
         self->loop_.RunAfter(kStuckTimeout, [shared] { shared->stuck(); });
-    const auto means = self->lost_ || self->backend_->Idle() ? ControlConnection::Means::kAsk
-                                                             : ControlConnection::Means::kTerminate;
+    // Where the connection is lost, its backend may know nothing of that, and run on.
+    const auto means = !self->lost_ && self->backend_->Idle() ? ControlConnection::Means::kAsk
+                                                              : ControlConnection::Means::kTerminate;
     self->backend_.reset();
     self->control_.AwaitGone(self->identity_, means, [self, shared, timer] {
       self->loop_.Cancel(timer);

@@ -34,6 +34,9 @@ void SetMetadata(const core::Event& event, v1::Event& proto) {
 
 absl::StatusOr<core::EventFilter> FromProto(const v1::WatchEventsRequest& request) {
   core::EventFilter filter{request.pool(), request.tenant(), std::nullopt};
+  if (request.types_size() > v1::EventType_ARRAYSIZE) {
+    return core::FieldInvalid("types", "expected each EventType at most once");
+  }
   if (!request.types().empty()) filter.types.emplace();
   for (const int wanted : request.types()) {
     if (wanted == v1::EVENT_TYPE_UNSPECIFIED || !v1::EventType_IsValid(wanted)) {

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "absl/strings/str_cat.h"
+
 #include "server/core/error.h"
 #include "server/rpc/caller.h"
 #include "server/rpc/convert.h"
@@ -9,6 +11,20 @@
 #include "server/rpc/values.h"
 
 namespace pglessor::rpc {
+
+namespace {
+
+// However many callers wait with however large a statement.
+constexpr size_t kMostWaitingBytes = 64 << 20;
+
+absl::Status TooMuchWaits() {
+  return core::MakeError(absl::StatusCode::kResourceExhausted,
+                         absl::StrCat("statements that wait for a lease take ", kMostWaitingBytes >> 20,
+                                      " MB already; retry later, or acquire a lease first"),
+                         {.reason = core::reason::kWaitQueueFull});
+}
+
+}  // namespace
 
 ExecuteCall::ExecuteCall(CallQueue& queue, const Method& method)
     : Call(queue), method_(method), writer_(&context()) {}
@@ -49,9 +65,16 @@ absl::Status ExecuteCall::BeginOnce(core::Statement statement) {
     return core::FieldInvalid("once.request_id", "expected none: a statement is not safe to repeat");
   }
   if (!acquire->ttl) acquire->renewal = core::Renewal::kByItself;
+  const size_t bytes = request_.ByteSizeLong();
+  if ((*method_.waiting_bytes += bytes) > kMostWaitingBytes) {
+    *method_.waiting_bytes -= bytes;
+    return TooMuchWaits();
+  }
+  request_.Clear();  // the statement has it all
   attempt_ =
-      method_.lessor.Acquire(*std::move(acquire), [self = Self(), statement = std::move(statement)](
+      method_.lessor.Acquire(*std::move(acquire), [self = Self(), bytes, statement = std::move(statement)](
                                                       const absl::StatusOr<core::LeaseView>& lease) mutable {
+        *self->method_.waiting_bytes -= bytes;
         self->OnAcquired(lease, std::move(statement));
       });
   return absl::OkStatus();

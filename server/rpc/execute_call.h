@@ -10,6 +10,8 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <atomic>
+#include <cstddef>
 #include <deque>
 #include <functional>
 #include <memory>
@@ -35,6 +37,8 @@ class ExecuteCall : public Call, public core::StatementSink {
                        void*)>
         listen;
     core::Lessor& lessor;
+    // Of the statements of `once` that wait for a lease, all together.
+    std::shared_ptr<std::atomic<size_t>> waiting_bytes = std::make_shared<std::atomic<size_t>>(0);
   };
 
   // `method` outlives all its calls.

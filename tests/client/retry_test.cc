@@ -54,6 +54,9 @@ TEST(IsSafeToRetry, SaysNoToTheRest) {
     EXPECT_FALSE(IsSafeToRetry(MakeError(StatusCode::kFailedPrecondition, "no", reason))) << reason;
   }
   EXPECT_FALSE(IsSafeToRetry(absl::DeadlineExceededError("the caller's own")));
+  EXPECT_FALSE(
+      IsSafeToRetry(internal::OfRelease(MakeError(StatusCode::kFailedPrecondition, "no", "LEASE_EXPIRED"))))
+      << "a COMMIT before it stands";
   EXPECT_FALSE(IsSafeToRetry(absl::InternalError("")));
 }
 

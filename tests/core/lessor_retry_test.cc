@@ -88,6 +88,9 @@ TEST_F(LessorRetryTest, RefusesAnotherBodyUnderTheSameId) {
   };
   EXPECT_THAT(*Try(changed([](auto& r) { r.holder = "x"; })).answer, HasReason("REQUEST_ID_REUSED"));
   EXPECT_THAT(*Try(changed([](auto& r) { r.ttl = 1s; })).answer, HasReason("REQUEST_ID_REUSED"));
+  EXPECT_THAT(*Try(changed([](auto& r) { r.renewal = Renewal::kByItself; })).answer,
+              HasReason("REQUEST_ID_REUSED"))
+      << "by a stream, whose lease renews itself";
   EXPECT_THAT(*Try(changed([](auto& r) { r.tags["a"] = "b"; })).answer, HasReason("REQUEST_ID_REUSED"));
   EXPECT_THAT(*Try(changed([](auto& r) { r.priority = Priority::kHigh; })).answer,
               HasReason("REQUEST_ID_REUSED"));

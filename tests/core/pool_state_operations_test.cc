@@ -52,6 +52,17 @@ TEST(PoolStateReset, RaisesTheGenerationAndReplacesWhatIsIdle) {
   }
 }
 
+TEST(PoolStateReset, AwaitsNoLeaseThatIsTakenBack) {
+  PoolStateDriver pool(Options(1, 2));
+  pool.Start();
+  const SlotRef leased = *pool.SlotOf(pool.Acquire());
+  ReportAnswer answer;
+  EXPECT_THAT(pool.Reset(/*force=*/true, answer), ElementsAre(leased.index));
+  pool.Regret(leased);  // its connection was dead, and no lease was ever bound
+  pool.OpenAll();
+  EXPECT_TRUE(answer.here());
+}
+
 TEST(PoolStateReset, NeverExceedsTheMaximumNorGoesBelowTheMinimum) {
   PoolStateDriver pool(Options(3, 3));
   pool.Start();

@@ -154,6 +154,20 @@ TEST(PoolStateTenants, RefusesAtOnceOneThatDoesNotQueueWhereAllIsGuaranteedToOth
   EXPECT_TRUE(pool.SlotOf(pool.AcquireAs("vip", 0s)).has_value());
 }
 
+TEST(PoolStateTenants, GivesWhatIsGuaranteedWhoeverWaitsForTheRest) {
+  PoolOptions options = Options(3, 3);
+  options.tenants["vip"].guaranteed = 2;
+  options.max_waiters = 2;
+  options.degrade_after = 1s;
+  Pool pool(options);
+  for (int i = 0; i < 3; ++i) pool.AcquireAs("crowd");
+  EXPECT_EQ(pool.Snapshot().waiting, 2) << "the queue is full";
+  pool.now += 10s;
+  EXPECT_TRUE(pool.SlotOf(pool.AcquireAs("vip", 0s)).has_value());
+  EXPECT_TRUE(pool.SlotOf(pool.AcquireAs("vip", 30s, Priority::kLow)).has_value());
+  EXPECT_EQ(pool.ReasonOf(pool.AcquireAs("vip")), "WAIT_QUEUE_FULL") << "beyond it like everybody";
+}
+
 TEST(Tenants, ForgetsThoseWithNothingInThePoolWhereThereAreTooMany) {
   Tenants tenants;
   int forgotten = 0;
@@ -245,6 +259,34 @@ TEST(PoolStateRoles, GivesAReturnedConnectionUpForAnEarlierWaiterOfAnotherRole) 
   pool.CloseAllThatClose();
   pool.OpenAll();
   EXPECT_TRUE(pool.SlotOf(billing).has_value());
+}
+
+// A tenant can make PostgreSQL refuse its own role: by its password, or by holding all that it may have.
+TEST(PoolStateRoles, ARefusedRoleIsNothingToTheOthers) {
+  PoolOptions options = WithRole(3);
+  options.min_connections = 1;
+  Pool pool(options);
+  const SlotRef shop = *pool.SlotOf(pool.AcquireAs("shop"));
+  const WaiterId billing = pool.AcquireAs("billing", 30s, Priority::kHigh);
+  ASSERT_EQ(pool.opening.size(), 1U);
+  pool.OpenFailed(pool.opening.front(), absl::FailedPreconditionError("no such password"));
+  EXPECT_TRUE(pool.Waits(billing));
+  EXPECT_EQ(pool.Snapshot().breaker, BreakerState::kClosed) << "that of the pool's own role";
+
+  const WaiterId other = pool.AcquireAs("shop");
+  ASSERT_EQ(pool.opening.size(), 1U) << "others' connections are opened";
+  EXPECT_EQ(pool.roles[pool.opening.front().index], "");
+  pool.OpenAll();
+  EXPECT_TRUE(pool.SlotOf(other).has_value());
+  pool.Return(shop);
+  EXPECT_TRUE(pool.closing.empty()) << "nothing is displaced for what cannot be opened";
+
+  EXPECT_EQ(pool.ReasonOf(pool.AcquireAs("billing")), "") << "it is told what PostgreSQL says, at once";
+  const WaiterId late = pool.AcquireAs("shop", 1s);
+  const WaiterId later = pool.AcquireAs("shop", 1s);
+  EXPECT_TRUE(pool.SlotOf(late).has_value());
+  pool.OpenAll();
+  EXPECT_TRUE(pool.SlotOf(later).has_value());
 }
 
 // --- isolation by connection ---

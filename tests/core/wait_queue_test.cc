@@ -100,9 +100,9 @@ TEST(WaitQueue, GivesUpTheYoungestThatDoesNotQueue) {
   queue.Push(NewWaiter(1, 10s, false));
   queue.Push(NewWaiter(2, 10s, false));
   queue.Push(NewWaiter(3, 10s, true));
-  EXPECT_EQ(queue.PopLastUnqueued()->id.value, 2U);
-  EXPECT_EQ(queue.PopLastUnqueued()->id.value, 1U);
-  EXPECT_FALSE(queue.PopLastUnqueued().has_value());
+  EXPECT_EQ(queue.PopLastUnqueued([](TenantId) { return true; })->id.value, 2U);
+  EXPECT_EQ(queue.PopLastUnqueued([](TenantId) { return true; })->id.value, 1U);
+  EXPECT_FALSE(queue.PopLastUnqueued([](TenantId) { return true; }).has_value());
   EXPECT_EQ(queue.size(), 1U);
 }
 
@@ -382,7 +382,7 @@ TEST(WaitQueue, AgreesWithANaiveModel) {
           });
           break;
         default:
-          got = IdOf(queue.PopLastUnqueued());
+          got = IdOf(queue.PopLastUnqueued([](TenantId) { return true; }));
           expected =
               model.Take([](const Entry& a, const Entry* b) { return !a.queues && (!b || a.id > b->id); });
       }

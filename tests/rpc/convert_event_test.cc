@@ -109,6 +109,12 @@ TEST_F(ConvertEventTest, AFilterByTypesWantsThoseAndNoOthers) {
   EXPECT_EQ(FromProto(request)->types->size(), 4U);  // a lease ends in two ways; the drain twice
 }
 
+TEST_F(ConvertEventTest, MoreTypesThanThereAreAreRefused) {
+  v1::WatchEventsRequest request;
+  for (int i = 0; i <= v1::EventType_ARRAYSIZE; ++i) request.add_types(v1::EVENT_TYPE_POOL_PAUSED);
+  EXPECT_THAT(FromProto(request), HasReason("FIELD_INVALID"));
+}
+
 TEST_F(ConvertEventTest, UnknownTypesAreRefused) {
   for (const int type : {0, -1, v1::EventType_MAX + 1, 1'000'000}) {
     v1::WatchEventsRequest request;
