@@ -16,6 +16,8 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 
+#include "server/core/check.h"
+
 namespace pglessor {
 namespace {
 
@@ -44,6 +46,17 @@ std::string Sha256(absl::string_view text) {
   SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(),
          reinterpret_cast<unsigned char*>(digest.data()));
   return digest;
+}
+
+// Requires: hex digits, of a SHA-256.
+std::string BytesOf(const std::string& hex) {
+  std::string bytes(SHA256_DIGEST_LENGTH, '\0');
+  size_t size = 0;
+  PGLESSOR_CHECK(OPENSSL_hexstr2buf_ex(reinterpret_cast<unsigned char*>(bytes.data()), bytes.size(), &size,
+                                       hex.c_str(), '\0') == 1 &&
+                     size == bytes.size(),
+                 "64 hex digits are 32 bytes");
+  return bytes;
 }
 
 // As PostgreSQL keeps it: SCRAM-SHA-256$ITERATIONS:SALT$STOREDKEY:SERVERKEY.
@@ -83,7 +96,7 @@ void ReadSecret(ConfigTable& table, rpc::IdentityOptions& identity) {
              hash.find_first_not_of(kHexDigits) != std::string::npos) {
     table.Fault("secret_sha256", "expected 64 hex digits: the SHA-256 of the secret");
   } else {
-    identity.secret_sha256 = absl::HexStringToBytes(hash);
+    identity.secret_sha256 = BytesOf(hash);
   }
 }
 

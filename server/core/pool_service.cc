@@ -124,17 +124,21 @@ void PoolState::Grant(Time now, Slot& slot, Waiter waiter, Actions& actions) {
   actions.grants.push_back({granted, std::move(waiter)});
 }
 
-bool PoolState::MayOpen(Time now, uint32_t role) const {
-  return total_ < options_.max_connections && in(SlotState::kOpening) < options_.max_concurrent_opens &&
-         roles_[role].MayOpen(now);
+bool PoolState::HasRoom() const {
+  return total_ < options_.max_connections && in(SlotState::kOpening) < options_.max_concurrent_opens;
 }
+
+bool PoolState::MayOpen(Time now, uint32_t role) const { return HasRoom() && roles_[role].MayOpen(now); }
 
 void PoolState::Balance(Time now, Actions& actions) {
   if (fencing_.ShouldAsk()) actions.take_fencing_block = true;
   if (draining_) return;
-  BreakNeedlessPromises();
-  while (const std::optional<uint32_t> role = ShortRole(now)) {
-    if (MayOpen(now, *role)) {
+  for (;;) {
+    const bool room = HasRoom();
+    const auto role = ShortRole(now, room ? Promises::kDoNotCount : Promises::kCount);
+    if (!role) break;
+    if (room) {
+      BreakPromiseTo(*role);
       Open(now, *role, actions);
     } else if (total_ < options_.max_connections || fencing_.empty() ||
                !Displace(*role, Among::kSpare, actions)) {
@@ -150,13 +154,16 @@ void PoolState::Open(Time now, uint32_t role, Actions& actions) {
   actions.opens.push_back({Reserve(now, role), generation_, roles_[role].name, on_demand});
 }
 
-std::optional<uint32_t> PoolState::ShortRole(Time now) {
+std::optional<uint32_t> PoolState::ShortRole(Time now, Promises promises) {
   if (paused_ || queue_.empty()) return std::nullopt;
   // The usual case of a busy pool: whoever is short, nothing can be done about it.
   if (total_ >= options_.max_connections && in(SlotState::kAvailable) == 0) return std::nullopt;
   // First who is at the head of each line, then those behind.
   for (const bool heads_only : {true, false}) {
     RoleCounts coming = ComingByRole();
+    if (promises == Promises::kDoNotCount) {
+      for (size_t i = 0; i < roles_.size(); ++i) coming[i] -= roles_[i].promised;
+    }
     std::optional<uint32_t> found;
     queue_.Visit(now, [&](TenantId tenant, size_t waiting) {
       const uint32_t role = tenants_[tenant].role;

@@ -337,16 +337,11 @@ void PoolState::BreakPromise(Slot& slot) {
   slot.promised.reset();
 }
 
-void PoolState::BreakNeedlessPromises() {
-  int32_t room = options_.max_connections - total_;
-  int32_t promised = 0;
-  for (const Role& role : roles_) promised += role.promised;
-  for (auto slot = slots_.begin(); room > 0 && promised > 0; ++slot) {
-    if (!slot->taken || !slot->promised) continue;
-    BreakPromise(*slot);
-    --room;
-    --promised;
-  }
+void PoolState::BreakPromiseTo(uint32_t role) {
+  if (roles_[role].promised == 0) return;
+  const auto slot = std::find_if(slots_.begin(), slots_.end(),
+                                 [&](const Slot& each) { return each.taken && each.promised == role; });
+  BreakPromise(*slot);
 }
 
 void PoolState::MakeAvailable(Time now, Slot& slot, Actions& actions) {

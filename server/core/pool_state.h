@@ -309,12 +309,16 @@ class PoolState {
   std::optional<uint32_t> FindUsable(Time now, TenantId tenant) const;
   // The one that a newcomer is granted at once.
   std::optional<uint32_t> AtOnce(Time now, TenantId tenant) const;
-  // The first role, in the order of service, that has waiters with nothing on its way to them.
-  std::optional<uint32_t> ShortRole(Time now);
+  // The first role, in the order of service, that has waiters with nothing on its way to them. Where there is
+  // room, what was promised to it need not be waited for.
+  enum class Promises { kCount, kDoNotCount };
+  std::optional<uint32_t> ShortRole(Time now, Promises promises);
   // Closes the longest idle connection, so that one of `role` can take its place: among all, or those beside
   // what others wait for. False if there is none.
   enum class Among { kAll, kSpare };
   bool Displace(uint32_t role, Among among, Actions& actions);
+  // For one more opening, whatever the breakers say.
+  bool HasRoom() const;
   bool MayOpen(Time now, uint32_t role) const;
   void Open(Time now, uint32_t role, Actions& actions);
 
@@ -335,8 +339,8 @@ class PoolState {
   void Free(Slot& slot);
   // The role that waited for its place waits for it no more.
   void BreakPromise(Slot& slot);
-  // Nobody waits for one place that closes while another is free.
-  void BreakNeedlessPromises();
+  // One of those that were made to that role, if there are any.
+  void BreakPromiseTo(uint32_t role);
   void MakeAvailable(Time now, Slot& slot, Actions& actions);
   void TakeAvailable(const Slot& slot);
   // Takes out all that are available, the longest idle first in each role.
