@@ -58,6 +58,9 @@ void Calls::Over(uint64_t call, bool delivered) {
   ledger_.Over(call, delivered);
   const auto attempt = attempts_.extract(call);
   lessor_.Over(attempt.mapped(), delivered);
+  if (!ledger_.call(call).answered) {
+    stage_.history.Violate("L1", absl::StrCat("call ", call, " is over, and its place is kept"));
+  }
 }
 
 bool Calls::Renew(LeaseCounter lease, std::optional<Duration> ttl) {

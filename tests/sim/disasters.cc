@@ -22,6 +22,9 @@ void Disasters::Strike() {
     case 1:
       stage_.history.Note("a fencing block that lies below all before it");
       fencing_.Give({1, 100});
+      // The next one takes its time: meanwhile there is only what was there before.
+      fencing_.Hold();
+      stage_.Later(stage_.random.Between(0ms, 300ms), [this] { fencing_.GiveNext(); });
       return;
     default:
       return Outage();
