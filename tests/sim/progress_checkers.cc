@@ -56,7 +56,11 @@ bool WakeupChecker::Fits(const PoolView::Row& row, const std::string& tenant) co
 }
 
 void WakeupChecker::OnEvent(const Event& event) {
-  if (event.type == EventType::kConnectionOpened) backed_off_ = false;
+  // Each role backs off by itself, and an event does not say whose it is.
+  const auto& tenants = ledger().options().tenants;
+  const bool one_role = std::none_of(tenants.begin(), tenants.end(),
+                                     [](const auto& entry) { return !entry.second.role.empty(); });
+  if (event.type == EventType::kConnectionOpened && one_role) backed_off_ = false;
   if (event.type == EventType::kConnectionOpenFailed) backed_off_ = true;
 }
 
@@ -117,7 +121,11 @@ void ForsakenChecker::AfterStep() {
 }
 
 void BreakerChecker::OnEvent(const Event& event) {
-  opened_ = opened_ || event.type == EventType::kConnectionOpened;
+  // Each role has a breaker; it is that of the pool's own that shows.
+  if (event.type == EventType::kConnectionOpened) {
+    const Backend* const backend = scene_.postgres.Find(event.backend_pid);
+    opened_ = opened_ || (backend != nullptr && backend->role().empty());
+  }
   failed_ = failed_ || event.type == EventType::kConnectionOpenFailed;
 }
 

@@ -32,7 +32,7 @@ class WakeupChecker : public Checker {
   bool Fits(const PoolView::Row& row, const std::string& tenant) const;
 
   std::optional<Time> beside_room_;  // since then
-  bool backed_off_ = false;          // the last opening failed
+  bool backed_off_ = false;          // the last opening failed, or one did where there are several roles
 };
 
 // L5: what a lease had is lent, available, gone or stuck within 1.5 s of the lease's end.
