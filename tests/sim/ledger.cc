@@ -138,7 +138,10 @@ bool Ledger::Waits(const AcquireRecord& record) const {
   if (!waiting_.contains(record.number) || record.uncertain) return false;
   if (!record.forsaken) return true;
   const Time now = clock_.Now();
-  return record.queues && now < record.until && now < *record.forsaken + options_.unclaimed_timeout;
+  // While the database is away, a place is given up as soon as nothing can be opened within its time. Where
+  // somebody waits, he is told; here nobody is.
+  const Duration early = std::max(options_.max_open_backoff, options_.breaker_probe_interval);
+  return record.queues && now + early < record.until && now < *record.forsaken + options_.unclaimed_timeout;
 }
 
 bool Ledger::GivenUp(const AcquireRecord& record) const {
