@@ -108,7 +108,9 @@ class SoakTest : public ConfiguredTest {
     } else if (way < 76) {
       EXPECT_THAT(caller.Execute(token, "SELECT 1/0"), testing::Not(IsOk()));
     }
-    if (way % 10 == 0) EXPECT_THAT(caller.Renew(token), IsOk());
+    if (way % 10 == 0) {
+      EXPECT_THAT(caller.Renew(token), IsOk());
+    }
     EXPECT_THAT(caller.Release(token), IsOk());
   }
 
