@@ -8,6 +8,6 @@ measure() (
   # shellcheck source=bench/serve.sh
   source bench/serve.sh
   serve
-  pair() { "$BUILD/bench/lease_pair/lease_pair" --floor="$FLOOR" --pglessor="$PGLESSOR" --rounds=1; }
-  pair | rows 'as the kernel places them' 'two empty calls' pglessor
+  "$BUILD/bench/lease_pair/lease_pair" --floor="$FLOOR" --pglessor="$PGLESSOR" --rounds=1 |
+    rows 'as the kernel places them' 'two empty calls' pglessor
 )

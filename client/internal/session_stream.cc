@@ -141,6 +141,7 @@ const grpc::Status& SessionStream::Ended() {
   for (v1::SessionResponse rest; stream_->Read(&rest);) {
   }
   end_ = stream_->Finish();
+  if (end_.ok()) end_ = {grpc::StatusCode::UNAVAILABLE, "the server has ended the session's stream"};
   return end_;
 }
 

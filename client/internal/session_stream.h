@@ -1,7 +1,7 @@
 // The stream of one Session: requests with numbers, and their answers in order.
 //
 // Threads: one at a time.
-// Owns: the stream. The destructor breaks it, which ends the lease on it, and waits for nothing.
+// Owns: the stream. The destructor breaks it, which ends the lease on it.
 #pragma once
 
 #include <grpcpp/grpcpp.h>
@@ -44,7 +44,7 @@ class SessionStream {
   // The next answer that is one to a request; nothing once the stream has ended.
   bool Receive(v1::SessionResponse& response);
   absl::StatusOr<Result> ReceiveResult();
-  // Notes how the stream ended, the first time.
+  // How the stream ended, which is never OK: whoever asks still wanted something of it.
   const grpc::Status& Ended();
 
   const std::shared_ptr<Replica> replica_;

@@ -42,7 +42,7 @@ namespace internal {
 
 void PauseBeforeRetry(const RetryOptions& options, int failed, const absl::Status& why) {
   thread_local std::minstd_rand random{std::random_device{}()};
-  const int doublings = std::clamp(failed - 1, 0, 30);
+  const int doublings = std::clamp(failed - 1, 0, 20);
   const std::chrono::nanoseconds longest =
       std::min(options.longest_pause, options.first_pause * (int64_t{1} << doublings));
   // So that callers that failed together do not all come back together.

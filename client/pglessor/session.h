@@ -1,4 +1,4 @@
-// Leases and statements on one stream: the way to the server at half the cost of single calls.
+// Leases and statements on one stream, without a call for each.
 //
 //   absl::StatusOr<pglessor::Session> session = client->NewSession();
 //   absl::Status leased = session->Acquire({.holder = "billing"});

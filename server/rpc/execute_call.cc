@@ -11,7 +11,6 @@
 #include "server/rpc/values.h"
 
 namespace pglessor::rpc {
-
 namespace {
 
 // However many callers wait with however large a statement.

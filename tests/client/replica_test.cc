@@ -9,6 +9,7 @@
 #include "client/internal/convert.h"
 #include "client/internal/time.h"
 #include "pglessor/client.h"
+#include "pglessor/error.h"
 #include "tests/client/support/fake_replica.h"
 #include "tests/system/support/eventually.h"
 
@@ -124,6 +125,16 @@ TEST_F(ClientReplica, ALeaseThatIsOverByTimeIsNotReleasedAnew) {
   }
   { const Client ended = std::move(client_); }  // whose end waits for all that was handed to it
   EXPECT_EQ(home_.releases, 0);
+}
+
+TEST(ClientSessionStream, ThatEndsWellBeforeItsAnswersHasFailed) {
+  FakeReplica server;
+  absl::StatusOr<Client> client = Client::Create({.address = server.address()});
+  ASSERT_TRUE(client.ok());
+  EXPECT_TRUE(absl::IsUnavailable(client->NewSession()->Acquire()));
+  const absl::StatusOr<Result> cut = client->NewSession()->Execute("SELECT 1");
+  EXPECT_EQ(ErrorReason(cut.status()), "COMMIT_OUTCOME_UNKNOWN");
+  EXPECT_TRUE(absl::IsUnavailable(client->NewSession()->Release().status()));
 }
 
 }  // namespace

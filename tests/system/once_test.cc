@@ -129,6 +129,22 @@ TEST_F(OnceTest, ACallerThatGoesWhileItWaitsLeavesTheQueue) {
   EXPECT_THAT(client().Execute(held.token, "SELECT 1"), IsOk());
 }
 
+// However many callers wait: 64 MB of statements, and no more.
+TEST_F(OnceTest, TheStatementsThatWaitAreBoundedInMemory) {
+  const Held held = SystemTest::Acquire();
+  const std::string large(4'000'000, 'x');
+  std::vector<decltype(StartExecute(client(), Once("")))> waiting;
+  for (int i = 1; i <= 16; ++i) {
+    waiting.push_back(StartExecute(client(), Once("SELECT length($1)", {Text(large)})));
+    ASSERT_TRUE(Eventually([&] { return client().Stats().waiting() == i; }));
+  }
+  EXPECT_THAT(Execute("SELECT length($1)", {Text(std::string(4'000'000, 'y'))}),
+              FailsWith(StatusCode::RESOURCE_EXHAUSTED, "WAIT_QUEUE_FULL"));
+  EXPECT_THAT(client().Release(held.token), IsOk());
+  for (const auto& each : waiting) EXPECT_EQ(each->Get().Value(), "int_value: 4000000");
+  EXPECT_EQ(Execute("SELECT length($1)", {Text(large)}).Value(), "int_value: 4000000") << "its place is free";
+}
+
 TEST_F(OnceTest, ItsDeadlineCancelsTheStatementAndReleasesTheLease) {
   const Client::Context context = Client::NewContext();
   context->set_deadline(std::chrono::system_clock::now() + milliseconds(300));

@@ -210,7 +210,7 @@ TEST_F(StatementErrorsTest, AWrongNumberOfParameters) {
   EXPECT_EQ(Execute("SELECT 1").Value(), "int_value: 1");
 }
 
-// By gRPC, which reads no more of it than its length.
+// By gRPC itself.
 TEST_F(StatementErrorsTest, AMessageOverTheLimitIsRefusedAndTheLeaseLives) {
   for (const size_t bytes : {size_t{4} << 20, size_t{100} << 20}) {
     const Result large = Execute("SELECT length($1)", {Text(std::string(bytes, 'x'))});

@@ -62,6 +62,13 @@ class FakeReplica : public v1::LeaseService::Service, public v1::SqlService::Ser
     ++releases;
     return grpc::Status::OK;
   }
+  // Ends well, before it has answered anything.
+  grpc::Status Session(grpc::ServerContext* /*context*/,
+                       grpc::ServerReaderWriter<v1::SessionResponse, v1::SessionRequest>* stream) override {
+    v1::SessionRequest request;
+    stream->Read(&request);
+    return grpc::Status::OK;
+  }
   grpc::Status Execute(grpc::ServerContext* /*context*/, const v1::ExecuteRequest* /*request*/,
                        grpc::ServerWriter<v1::ExecuteResponse>* writer) override {
     ++statements;
