@@ -182,9 +182,8 @@ void ExecuteCall::Write() {
     return;
   }
   writing_ = true;
-  // Without a buffer hint: on the first message, which takes the headers along, gRPC 1.51 then sends nothing
-  // until the connection has something else to write (40 to 300 ms).
-  writer_.Write(message, WriteTag());
+  writer_.Write(message, FlushUnless(headers_sent_ && (!ready_.empty() || end_)), WriteTag());
+  headers_sent_ = true;
 }
 
 void ExecuteCall::OnWritten(bool ok) {

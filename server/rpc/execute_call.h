@@ -86,6 +86,7 @@ class ExecuteCall : public Call, public core::StatementSink {
   std::optional<ResultBatches> batches_ ABSL_GUARDED_BY(mutex_);
   std::deque<v1::ExecuteResponse> ready_ ABSL_GUARDED_BY(mutex_);
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool headers_sent_ ABSL_GUARDED_BY(mutex_) = false;
   bool paused_ ABSL_GUARDED_BY(mutex_) = false;
   bool gone_ ABSL_GUARDED_BY(mutex_) = false;                // the caller
   bool abandoned_ ABSL_GUARDED_BY(mutex_) = false;           // its rows are nobody's

@@ -2,7 +2,6 @@
 
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
-#include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/impl/server_builder_option.h>
 #include <grpcpp/impl/server_builder_plugin.h>
 
@@ -15,6 +14,7 @@
 
 #include "server/rpc/admission.h"
 #include "server/rpc/call.h"
+#include "server/rpc/health.h"
 #include "server/rpc/services.h"
 #include "server/rpc/tls.h"
 
@@ -30,9 +30,6 @@ constexpr int kKeepaliveTimeoutMilliseconds = 5'000;
 constexpr int kMinPingMilliseconds = 9'000;
 
 constexpr std::chrono::seconds kLastCallPatience(2);
-
-constexpr const char* kServices[] = {"", "pglessor.v1.LeaseService", "pglessor.v1.SqlService",
-                                     "pglessor.v1.OperatorService"};
 
 class WithoutReflection : public grpc::ServerBuilderOption {
  public:
@@ -56,6 +53,7 @@ struct RpcServer::State {
 
   const Admission admission;
   std::vector<std::unique_ptr<Service>> services;
+  Health* health = nullptr;  // one of them
   CallQueue calls;
   std::unique_ptr<grpc::Server> server;
   core::EventHistory* history = nullptr;  // null until it serves
@@ -67,8 +65,7 @@ RpcServer::RpcServer(RpcOptions options) : options_(std::move(options)), identit
 RpcServer::~RpcServer() { Stop(std::chrono::milliseconds(0)); }
 
 absl::Status RpcServer::Listen() {
-  // Both are read by the next builder. (Linking reflection is enough to have it; this says that it is meant.)
-  grpc::EnableDefaultHealthCheckService(true);
+  // Read by the next builder. (Linking reflection is enough to have it; this says that it is meant.)
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
 
   auto state = std::make_unique<State>(identities_);
@@ -84,6 +81,9 @@ absl::Status RpcServer::Listen() {
   state->services.push_back(MakeLeaseService(options_.version));
   state->services.push_back(MakeSqlService());
   state->services.push_back(MakeOperatorService());
+  auto health = std::make_unique<Health>();
+  state->health = health.get();
+  state->services.push_back(std::move(health));
   for (const auto& service : state->services) builder.RegisterService(&service->service());
   builder.SetMaxReceiveMessageSize(kMaxMessageBytes);
   builder.AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, kMaxMetadataBytes);
@@ -110,7 +110,6 @@ absl::Status RpcServer::Listen() {
     addresses_.push_back(WithPort(options_.listen[i], ports[i]));
   }
   state_ = std::move(state);
-  SetServing(false);
   return absl::OkStatus();
 }
 
@@ -120,14 +119,12 @@ void RpcServer::Serve(const Backend& backend) {
   state_->thread = std::thread([this] { state_->calls.Run(); });
 }
 
-void RpcServer::SetServing(bool serving) {
-  grpc::HealthCheckServiceInterface* const health = state_->server->GetHealthCheckService();
-  for (const char* const service : kServices) health->SetServingStatus(service, serving);
-}
+void RpcServer::SetServing(bool serving) { state_->health->SetServing(serving); }
 
 void RpcServer::Stop(std::chrono::milliseconds grace) {
   if (state_ == nullptr) return;
   if (state_->history != nullptr) state_->history->Close();
+  state_->health->Close();
   // The server, then the last call, then the queue: an operation on a queue that was shut down aborts. Calls
   // that are broken off have yet to finish when Shutdown returns.
   const auto now = std::chrono::system_clock::now();

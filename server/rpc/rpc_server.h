@@ -31,7 +31,7 @@ class RpcServer {
   RpcServer& operator=(const RpcServer&) = delete;
 
   // Requires: CheckTls has found no fault.
-  // Takes the addresses; calls that come wait for Serve, and health says NOT_SERVING.
+  // Takes the addresses; calls that come wait for Serve.
   // Fails with: UNAVAILABLE, with the address that cannot be listened on.
   absl::Status Listen();
 
@@ -44,7 +44,7 @@ class RpcServer {
   // From the next call on; calls under way keep who they are.
   void Replace(const std::vector<IdentityOptions>& identities) { identities_.Replace(identities); }
 
-  // What health says of the server and of each service.
+  // What health says of the server and of each service; NOT_SERVING until it is told. Requires: it listens.
   void SetServing(bool serving);
 
   // Watches end. Other calls under way have until `grace` is over to end; what is left is cut off. Requires:

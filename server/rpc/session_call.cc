@@ -340,7 +340,8 @@ core::StatementSink::Flow SessionCall::OnRow(core::Row row) {
     }
     const absl::Status added =
         batches_->AddRow(row, [this](v1::ExecuteResponse&& part)
-                                  ABSL_NO_THREAD_SAFETY_ANALYSIS { TellResult(std::move(part)); });
+                                  ABSL_NO_THREAD_SAFETY_ANALYSIS { ResultReady(std::move(part)); });
+    Write();
     if (added.ok()) {
       paused_ = ready_.size() >= kPauseAt;
       return paused_ ? Flow::kPause : Flow::kContinue;
@@ -359,7 +360,8 @@ void SessionCall::OnEnd(core::StatementEnd end) {
       end.error = absl::CancelledError("the request was cancelled; its statement had run to its end by then");
     }
     status = batches_->End(end, [this](v1::ExecuteResponse&& part)
-                                    ABSL_NO_THREAD_SAFETY_ANALYSIS { TellResult(std::move(part)); });
+                                    ABSL_NO_THREAD_SAFETY_ANALYSIS { ResultReady(std::move(part)); });
+    Write();
   }
   if (status.ok()) {
     TurnIsOver();
@@ -392,16 +394,19 @@ void SessionCall::TurnIsOver() {
   Advance();
 }
 
-void SessionCall::TellResult(v1::ExecuteResponse&& part) {
+void SessionCall::ResultReady(v1::ExecuteResponse&& part) {
   v1::SessionResponse response;
   *response.mutable_result() = std::move(part);
   response.set_id(current_->id);
-  Tell(std::move(response));
+  Ready(std::move(response));
+}
+
+void SessionCall::Ready(v1::SessionResponse&& response) {
+  if (!gone_) ready_.push_back(std::move(response));
 }
 
 void SessionCall::Tell(v1::SessionResponse&& response) {
-  if (gone_) return;
-  ready_.push_back(std::move(response));
+  Ready(std::move(response));
   Write();
 }
 
@@ -416,7 +421,8 @@ void SessionCall::Write() {
   const v1::SessionResponse message = std::move(ready_.front());
   ready_.pop_front();
   writing_ = true;
-  stream_.Write(message, WriteTag());
+  stream_.Write(message, FlushUnless(headers_sent_ && !ready_.empty()), WriteTag());
+  headers_sent_ = true;
 }
 
 void SessionCall::OnWritten(bool ok) {

@@ -103,8 +103,10 @@ class SessionCall : public Call, public core::StatementSink {
 
   // The statement that paused, once it may go on.
   std::optional<core::Lessor::Running> ToResume() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Tell writes it; what is only ready is written with what comes behind it.
   void Tell(v1::SessionResponse&& response) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void TellResult(v1::ExecuteResponse&& part) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Ready(v1::SessionResponse&& response) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ResultReady(v1::ExecuteResponse&& part) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Read() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Write() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -123,6 +125,7 @@ class SessionCall : public Call, public core::StatementSink {
   bool advancing_ ABSL_GUARDED_BY(mutex_) = false;
   bool reading_ ABSL_GUARDED_BY(mutex_) = false;
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool headers_sent_ ABSL_GUARDED_BY(mutex_) = false;
   bool paused_ ABSL_GUARDED_BY(mutex_) = false;
   bool ending_ ABSL_GUARDED_BY(mutex_) = false;  // nothing more is read: the stream's end is queued
   bool gone_ ABSL_GUARDED_BY(mutex_) = false;    // the client

@@ -52,11 +52,11 @@ TEST_F(ClientLease, IsReleasedWhenItGoesOutOfScope) {
 
 TEST_F(ClientLease, IsReleasedWithoutBlockingOnAServerThatDoesNotAnswer) {
   std::optional<Lease> lease = Acquire();
-  server().process().Signal(SIGSTOP);
+  ASSERT_TRUE(server().process().Freeze());
   const auto begin = steady_clock::now();
   lease.reset();
   EXPECT_LT(steady_clock::now() - begin, seconds(1)) << "a blocking call would take call_timeout, 5 s";
-  server().process().Signal(SIGCONT);
+  server().process().Thaw();
   EXPECT_TRUE(Eventually([&] { return client().Stats().counters().released() == 1; }));
 }
 

@@ -24,7 +24,7 @@ TEST_F(ClientLoss, OfAServerThatStoppedIsKnownByTheTtlFromTheSend) {
   constexpr milliseconds kTtl(600);
   const Time before = BootNow();
   Lease lease = AcquireFor(kTtl);
-  server().process().Signal(SIGSTOP);
+  ASSERT_TRUE(server().process().Freeze());
   const Time stopped = BootNow();  // nothing that was sent later was granted
   Time seen;                       // when it was last seen alive
   ASSERT_TRUE(Eventually([&] {
@@ -35,14 +35,14 @@ TEST_F(ClientLoss, OfAServerThatStoppedIsKnownByTheTtlFromTheSend) {
   EXPECT_LE(seen, stopped + kTtl);
   EXPECT_GE(BootNow(), before + kTtl);
   EXPECT_THAT(lease.Execute("SELECT 1"), FailsWith(StatusCode::kFailedPrecondition, "LEASE_EXPIRED"));
-  server().process().Signal(SIGCONT);
+  server().process().Thaw();
 }
 
 TEST_F(ClientLoss, IsNotTakenBackWhenTheServerGoesOn) {
   const Lease lease = AcquireFor(milliseconds(300));
-  server().process().Signal(SIGSTOP);
+  ASSERT_TRUE(server().process().Freeze());
   ASSERT_TRUE(Eventually([&] { return lease.lost(); }));
-  server().process().Signal(SIGCONT);
+  server().process().Thaw();
   ASSERT_TRUE(Eventually([&] { return client().Stats().counters().expired() == 1; }));
   EXPECT_TRUE(lease.lost());
 }
@@ -51,20 +51,20 @@ TEST_F(ClientLoss, CutsOffTheStatementThatRuns) {
   Lease lease = AcquireFor(milliseconds(500));
   auto running = std::async(std::launch::async, [&] { return lease.Execute("SELECT pg_sleep(600)"); });
   ASSERT_TRUE(observer().AwaitAsleep(lease.backend_pid()));
-  server().process().Signal(SIGSTOP);
+  ASSERT_TRUE(server().process().Freeze());
   const Time stopped = BootNow();
   EXPECT_THAT(running.get(), FailsWith(StatusCode::kUnknown, "COMMIT_OUTCOME_UNKNOWN"));
   EXPECT_LT(BootNow(), stopped + seconds(10)) << "the connection's own keepalive takes 15 s";
   EXPECT_TRUE(lease.lost());
-  server().process().Signal(SIGCONT);
+  server().process().Thaw();
 }
 
 TEST_F(ClientLoss, AShortPauseOfTheServerIsSurvived) {
   const Lease lease = AcquireFor(seconds(3));  // to be renewed after one, while the server stands
   const Time begin = BootNow();
-  server().process().Signal(SIGSTOP);
+  ASSERT_TRUE(server().process().Freeze());
   ASSERT_TRUE(Eventually([&] { return BootNow() > begin + milliseconds(1500); }));
-  server().process().Signal(SIGCONT);
+  server().process().Thaw();
   ASSERT_TRUE(Eventually([&] { return BootNow() > begin + milliseconds(3500); }));
   EXPECT_FALSE(lease.lost());
   EXPECT_EQ(client().Stats().in_use(), 1);

@@ -137,9 +137,9 @@ TEST_F(ClientTransaction, ThatCannotBeRolledBackTakesTheLeaseWithIt) {
   {
     absl::StatusOr<Transaction> transaction = Transaction::Begin(*lease);
     ASSERT_THAT(transaction, IsOk());
-    server().process().Signal(SIGSTOP);
+    ASSERT_TRUE(server().process().Freeze());
   }
-  server().process().Signal(SIGCONT);
+  server().process().Thaw();
   EXPECT_TRUE(lease->lost());
   EXPECT_FALSE(lease->Execute("SELECT 1").ok());
 }

@@ -19,6 +19,7 @@
 #include "server/postgres/embedded_server.h"
 #include "server/postgres/postgres_processes.h"
 #include "tests/postgres/embedded_support.h"
+#include "tests/support/freeze.h"
 
 // NOLINTBEGIN(concurrency-mt-unsafe): these tests, and the owners that they start, have one thread
 namespace pglessor::postgres::embedded {
@@ -154,7 +155,7 @@ TEST_F(EmbeddedEndTest, StopCutsABusyConnectionAndShutsDownCleanly) {
 TEST_F(EmbeddedEndTest, StopEndsAPostgresThatDoesNotReact) {
   auto server = EmbeddedServer::Start({});
   ASSERT_TRUE(server.ok()) << server.status();
-  kill((*server)->postmaster_pid(), SIGSTOP);
+  ASSERT_TRUE(test::Freeze((*server)->postmaster_pid()));
   EXPECT_TRUE((*server)->Stop().ok());
   EXPECT_THAT(PostgresProcessesIn(folder()), IsEmpty());
   EXPECT_THAT(NamesIn(folder()), IsEmpty());
@@ -195,7 +196,7 @@ TEST_F(KilledOwnerTest, TakesAPostgresWithItThatDoesNotReact) {
   const Owner owner;
   ASSERT_NE(owner.Dsn(), "");
   const pid_t postmaster = Postmaster();
-  for (const pid_t pid : PostgresProcessesIn(folder())) kill(pid, SIGSTOP);
+  for (const pid_t pid : PostgresProcessesIn(folder())) ASSERT_TRUE(test::Freeze(pid));
   owner.Kill();
   EXPECT_TRUE(Eventually([&] { return !Runs(postmaster); }, kEndsWithin));
   for (const pid_t pid : PostgresProcessesIn(folder())) kill(pid, SIGCONT);

@@ -8,6 +8,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 
+#include "tests/support/freeze.h"
 #include "tests/support/status_matchers.h"
 
 namespace pglessor::postgres {
@@ -61,7 +62,7 @@ StoppedBackend::StoppedBackend(const EmbeddedServer& server, pid_t pid) {
     return;
   }
   pid_ = pid;
-  EXPECT_EQ(kill(pid_, SIGSTOP), 0);
+  EXPECT_TRUE(test::Freeze(pid_));
 }
 
 void StoppedBackend::Continue() {

@@ -54,6 +54,42 @@ TEST_F(HealthTest, EachServiceServes) {
   EXPECT_EQ(Health("pglessor.v1.Nothing"), -StatusCode::NOT_FOUND);
 }
 
+// What a load balancer looks at.
+TEST_F(HealthTest, AWatchIsToldOfADrainAndEndsWithTheServer) {
+  Serve(1, 1, {"--drain-timeout=30s"});
+  const auto held = client().Acquire();
+  ASSERT_THAT(held, IsOk());
+  const auto stub = grpc::health::v1::Health::NewStub(client().channel());
+  const Client::Context context = Client::NewContext();
+  const auto watch = stub->Watch(context.get(), HealthCheckRequest());
+  HealthCheckResponse response;
+  ASSERT_TRUE(watch->Read(&response));
+  EXPECT_EQ(response.status(), HealthCheckResponse::SERVING);
+  server().process().Signal(SIGTERM);
+  ASSERT_TRUE(watch->Read(&response));
+  EXPECT_EQ(response.status(), HealthCheckResponse::NOT_SERVING);
+  ASSERT_THAT(client().Release(held.response.lease_token()), IsOk());
+  EXPECT_FALSE(watch->Read(&response));
+  EXPECT_EQ(watch->Finish().error_code(), StatusCode::UNAVAILABLE);
+  EXPECT_EQ(server().process().AwaitEnd(), 0);
+}
+
+TEST_F(HealthTest, AWatchOfAnUnknownServiceSaysSoAndGoesOn) {
+  Serve(1, 1);
+  const auto stub = grpc::health::v1::Health::NewStub(client().channel());
+  const Client::Context context = Client::NewContext();
+  HealthCheckRequest request;
+  request.set_service("pglessor.v1.Nothing");
+  const auto watch = stub->Watch(context.get(), request);
+  HealthCheckResponse response;
+  ASSERT_TRUE(watch->Read(&response));
+  EXPECT_EQ(response.status(), HealthCheckResponse::SERVICE_UNKNOWN);
+  context->TryCancel();
+  EXPECT_FALSE(watch->Read(&response));
+  EXPECT_EQ(watch->Finish().error_code(), StatusCode::CANCELLED);
+  EXPECT_EQ(Health(""), HealthCheckResponse::SERVING);
+}
+
 TEST_F(HealthTest, ReflectionKnowsEveryServiceAndWhatTheyAreMadeOf) {
   Serve(1, 1);
   grpc::reflection::v1alpha::ServerReflectionRequest request;

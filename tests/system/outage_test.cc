@@ -196,7 +196,7 @@ TEST_F(OutageTest, AResetWhileTheDatabaseIsAwayRaisesTheGenerationAndRefillsLate
 TEST_F(OutageTest, TwoResetsAtOnceAreOne) {
   Serve(2, 3);
   const uint64_t before = client().Stats().generation();
-  postgres().Freeze();
+  ASSERT_TRUE(postgres().Freeze());
   using BackgroundReset = Background<Answer<v1::ResetResponse>>;
   const auto start = [&] {
     return std::make_unique<BackgroundReset>(

@@ -7,6 +7,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
+#include "tests/support/freeze.h"
 #include "tests/system/support/client.h"
 #include "tests/system/support/database.h"
 #include "tests/system/support/eventually.h"
@@ -73,7 +74,7 @@ TEST(UpkeepTest, ReplacesWhatDoesNotAnswerItsProbe) {
   Client client(service.address());
   const int32_t pid = client.Stats().connections(0).backend_pid();
   ASSERT_EQ(Database::Get().observer().Activity(pid, "usename"), "app");
-  ASSERT_EQ(kill(pid, SIGSTOP), 0);
+  ASSERT_TRUE(test::Freeze(pid));
   const auto held = client.Acquire();
   kill(pid, SIGCONT);
   ASSERT_THAT(held, IsOk());

@@ -43,9 +43,9 @@ class OwnPostgres {
   void Start();
   // kill -9 of one backend, which makes PostgreSQL end all of them. Returns when it has recovered.
   void KillBackend(int backend_pid);
-  // SIGSTOP and SIGCONT of the postmaster: sessions go on, new ones hang.
-  void Freeze() { postmaster_->Signal(SIGSTOP); }
-  void Thaw() { postmaster_->Signal(SIGCONT); }
+  // Of the postmaster: sessions go on, new ones hang.
+  [[nodiscard]] bool Freeze() { return postmaster_->Freeze(); }
+  void Thaw() { postmaster_->Thaw(); }
 
  private:
   std::string Dsn(const std::string& user, const std::string& database) const;

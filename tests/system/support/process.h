@@ -6,6 +6,7 @@
 // Threads: started and used by the one thread that outlives it; the kernel ends it with that thread.
 #pragma once
 
+#include <signal.h>
 #include <sys/types.h>
 
 #include <optional>
@@ -13,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/support/freeze.h"
 #include "tests/system/support/temporary_folder.h"
 
 namespace pglessor::system {
@@ -41,6 +43,9 @@ class Process {
   std::optional<std::string> FirstLine();
 
   void Signal(int number) const;
+  // Stands still until Thaw. False if it cannot be brought to that.
+  [[nodiscard]] bool Freeze() const { return test::Freeze(pid_); }
+  void Thaw() const { Signal(SIGCONT); }
   bool Running();
   // Waits for its end; nothing if time runs out.
   std::optional<ExitStatus> AwaitEnd();
