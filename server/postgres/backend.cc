@@ -31,6 +31,29 @@ std::string ApplicationName(const core::LeaseLabel& label) {
   return absl::StrCat("pglessor ", label.pool, "/", label.tenant, " ", label.lease_id);
 }
 
+// Parameters as libpq takes them. It points into those that it was made of.
+struct WireParameters {
+  explicit WireParameters(const std::vector<core::Parameter>& parameters)
+      : types(parameters.size()),
+        values(parameters.size()),
+        lengths(parameters.size()),
+        formats(parameters.size()) {
+    for (size_t i = 0; i < parameters.size(); ++i) {
+      const core::Parameter& parameter = parameters[i];
+      types[i] = parameter.binary ? kByteaOid : kInferredOid;
+      values[i] = parameter.value ? parameter.value->c_str() : nullptr;
+      lengths[i] = parameter.value ? static_cast<int>(parameter.value->size()) : 0;
+      formats[i] = parameter.binary ? kBinary : kText;
+    }
+  }
+  int count() const { return static_cast<int>(types.size()); }
+
+  std::vector<Oid> types;
+  std::vector<const char*> values;
+  std::vector<int> lengths;
+  std::vector<int> formats;
+};
+
 struct ClearResult {
   void operator()(PGresult* result) const { PQclear(result); }
 };
@@ -55,29 +78,34 @@ Backend::Backend(executor::EventLoop& loop, PGconn* raw) : loop_(loop), connecti
 
 Backend::~Backend() = default;
 
-absl::Status Backend::SendStatement(const core::Statement& statement) {
+absl::Status Backend::SendStatement(const core::Statement& statement, const StatementWay& way) {
   PGLESSOR_CHECK(!busy_, "one query at a time");
   if (watch_ == nullptr) return absl::OkStatus();  // its loss has been, or is being, told
-  const size_t count = statement.parameters.size();
-  std::vector<Oid> types(count);
-  std::vector<const char*> values(count);
-  std::vector<int> lengths(count);
-  std::vector<int> formats(count);
-  for (size_t i = 0; i < count; ++i) {
-    const core::Parameter& parameter = statement.parameters[i];
-    types[i] = parameter.binary ? kByteaOid : kInferredOid;
-    values[i] = parameter.value ? parameter.value->c_str() : nullptr;
-    lengths[i] = parameter.value ? static_cast<int>(parameter.value->size()) : 0;
-    formats[i] = parameter.binary ? kBinary : kText;
+  // Before anything is on its way: libpq would refuse it behind that.
+  if (statement.parameters.size() > kMaxParameters) {
+    return absl::InvalidArgumentError("more than 65535 parameters");
   }
-  // Before the label is on its way: libpq would refuse it behind that.
-  if (count > kMaxParameters) return absl::InvalidArgumentError("more than 65535 parameters");
-  const bool labelled = statement.label && SendLabel(*statement.label);
-  bool sent = PQsendQueryParams(raw_, statement.sql.c_str(), static_cast<int>(count), types.data(),
-                                values.data(), lengths.data(), formats.data(), kText) == 1;
-  if (labelled) sent = sent && PQpipelineSync(raw_) == 1;
-  if (!sent && !labelled && PQstatus(raw_) != CONNECTION_BAD) return absl::InvalidArgumentError(ErrorText());
-  if (sent && !labelled) PQsetSingleRowMode(raw_);
+  const WireParameters wire(statement.parameters);
+  const std::string name = statement.label ? "" : way.name;
+  bool sent = true;
+  if (statement.label) {
+    sent = SendLabel(*statement.label);
+  } else if (way.how == StatementWay::How::kPrepare) {
+    sent = SendPrepare(statement, name, wire.types);
+  }
+  if (name.empty()) {
+    sent =
+        sent && PQsendQueryParams(raw_, statement.sql.c_str(), wire.count(), wire.types.data(),
+                                  wire.values.data(), wire.lengths.data(), wire.formats.data(), kText) == 1;
+  } else {
+    sent = sent && PQsendQueryPrepared(raw_, name.c_str(), wire.count(), wire.values.data(),
+                                       wire.lengths.data(), wire.formats.data(), kText) == 1;
+  }
+  if (pipelined_) sent = sent && PQpipelineSync(raw_) == 1;
+  if (!sent && !pipelined_ && PQstatus(raw_) != CONNECTION_BAD) {
+    return absl::InvalidArgumentError(ErrorText());
+  }
+  if (sent && !pipelined_) PQsetSingleRowMode(raw_);
   AfterSend(sent);
   return absl::OkStatus();
 }
@@ -95,6 +123,16 @@ bool Backend::SendLabel(const core::LeaseLabel& label) {
                     nullptr, kText);
   PQpipelineSync(raw_);
   return true;
+}
+
+bool Backend::SendPrepare(const core::Statement& statement, const std::string& name,
+                          const std::vector<Oid>& types) {
+  // No Sync between the two: what cannot be prepared is not run.
+  if (PQenterPipelineMode(raw_) == 0) return false;
+  pipelined_ = true;
+  preparing_ = true;
+  return PQsendPrepare(raw_, name.c_str(), statement.sql.c_str(), static_cast<int>(types.size()),
+                       types.data()) == 1;
 }
 
 absl::Status Backend::SendSimple(const char* sql) {
@@ -188,6 +226,12 @@ bool Backend::TakeCopyData() {
   return true;
 }
 
+// After one step's results in a pipeline; perhaps its Sync is still to come.
+void Backend::EndStep() {
+  if (!std::exchange(preparing_, false)) return;
+  PQsetSingleRowMode(raw_);  // of the statement that was prepared
+}
+
 // After one statement's answer in a pipeline.
 bool Backend::TakeSync() {
   if (std::exchange(labelling_, false)) {
@@ -202,7 +246,10 @@ bool Backend::TakeSync() {
 bool Backend::TakeResult() {
   if (!busy_ || PQisBusy(raw_) == 1) return false;
   const ResultPtr result(PQgetResult(raw_));
-  if (result == nullptr && pipelined_) return true;  // its Sync is still to come
+  if (result == nullptr && pipelined_) {
+    EndStep();
+    return true;
+  }
   const bool synced = result != nullptr && PQresultStatus(result.get()) == PGRES_PIPELINE_SYNC;
   if (synced && TakeSync()) return true;
   if (result == nullptr || synced) {
@@ -221,6 +268,12 @@ bool Backend::TakeResult() {
     case PGRES_COPY_BOTH:
       Lose(absl::InternalError("PostgreSQL began a replication stream"));
       return false;
+    case PGRES_PIPELINE_ABORTED:
+      return true;  // could not be prepared, which was told
+    case PGRES_COMMAND_OK:
+      if (!preparing_) break;
+      listener_->OnPrepared();
+      return true;
     default:
       if (EndsConnection(*result) || PQstatus(raw_) == CONNECTION_BAD) {
         Lose(absl::UnavailableError(absl::StripAsciiWhitespace(PQresultErrorMessage(result.get()))));

@@ -23,6 +23,7 @@
 #include "server/core/statement.h"
 #include "server/executor/event_loop.h"
 #include "server/postgres/owned_connection.h"
+#include "server/postgres/statement_cache.h"
 
 namespace pglessor::postgres {
 
@@ -40,6 +41,8 @@ class Backend {
     // A row (PGRES_SINGLE_TUPLE) or the end of a statement's rows; PGRES_COPY_* once for a COPY. An
     // error that ends the connection does not come here.
     virtual void OnResult(const PGresult& result) = 0;
+    // A statement that was sent to be prepared has its name now; its results follow.
+    virtual void OnPrepared() {}
     // The query is done and the next may be sent.
     virtual void OnReady() = 0;
     virtual void OnNotice(const PGresult& notice) = 0;
@@ -58,13 +61,13 @@ class Backend {
   void SetIdentity(BackendIdentity identity) { identity_ = identity; }
   const BackendIdentity& identity() const { return identity_; }
 
-  // One statement by the extended protocol, with the label that it may have sent along in front: as a
+  // One statement by the extended protocol, `way`, with the label that it may have sent along in front: as a
   // statement of its own, in a transaction of its own, but without waiting for its answer, which is nobody's.
-  // Requires: idle; a COPY has no label.
+  // Requires: idle; a COPY has no label and no name. What has a label goes unnamed.
   // Fails with: INVALID_ARGUMENT if libpq refuses it (nothing was sent then); otherwise failures
   // are lost
   //   connections and come to the listener.
-  absl::Status SendStatement(const core::Statement& statement);
+  absl::Status SendStatement(const core::Statement& statement, const StatementWay& way);
   // One or more statements by the simple protocol, without parameters. Requires: idle.
   absl::Status SendSimple(const char* sql);
 
@@ -87,6 +90,8 @@ class Backend {
  private:
   void OnSocket(bool readable, bool writable);
   bool SendLabel(const core::LeaseLabel& label);
+  bool SendPrepare(const core::Statement& statement, const std::string& name, const std::vector<Oid>& types);
+  void EndStep();
   bool TakeSync();
   void AfterSend(bool sent);
   void Flush();
@@ -110,8 +115,9 @@ class Backend {
   bool paused_ = false;
   bool unsent_ = false;
   bool copying_out_ = false;
-  bool pipelined_ = false;  // a label was sent in front of the statement
-  bool labelling_ = false;  // and its answer is still to come
+  bool pipelined_ = false;  // a label, or its preparing, was sent in front of the statement
+  bool labelling_ = false;  // and the label's answer is still to come
+  bool preparing_ = false;  // or that to the preparing
   // Lets a posted task see that this is gone.
   const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
 };

@@ -90,6 +90,18 @@ bool EndsConnection(const PGresult& error) {
   return severity == "FATAL" || severity == "PANIC";
 }
 
+NameFault NameFaultOf(const PGresult& error) {
+  const absl::string_view sqlstate = FieldOf(error, PG_DIAG_SQLSTATE);
+  const absl::string_view routine = FieldOf(error, PG_DIAG_SOURCE_FUNCTION);
+  if (FieldOf(error, PG_DIAG_CONTEXT).empty()) {
+    if (sqlstate == "26000" && routine == "FetchPreparedStatement") return NameFault::kUnknown;
+    if (sqlstate == "42P05" && routine == "StorePreparedStatement") return NameFault::kUnknown;
+    if (sqlstate == "0A000" && routine == "RevalidateCachedQuery") return NameFault::kOutdated;
+  }
+  const bool of_types = absl::StartsWith(sqlstate, "22") || absl::StartsWith(sqlstate, "42");
+  return of_types ? NameFault::kDoubtful : NameFault::kNone;
+}
+
 absl::Status OpenError(absl::string_view message) {
   const absl::string_view sqlstate = SqlStateIn(message);
   // The first line says it; the rest is PostgreSQL's source location.

@@ -8,6 +8,8 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 
+#include "server/postgres/statement_cache.h"
+
 namespace pglessor::postgres {
 
 inline constexpr char kQueryCanceled[] = "57014";
@@ -23,6 +25,11 @@ absl::Status SqlError(const PGresult& error, bool timed_out);
 // Severity FATAL or PANIC, whatever the SQLSTATE. An ERROR with a SQLSTATE of class 08 or 57P0x
 // (dblink, RAISE) is a statement's error like another.
 bool EndsConnection(const PGresult& error);
+
+// What the error of a statement that went by a name says of that. What PostgreSQL says before it runs
+// anything is known by the place in its source that says it, and by having no context: a function of the
+// statement's may fail with the same SQLSTATE.
+NameFault NameFaultOf(const PGresult& error);
 
 // Why a connection could not be opened, from libpq's message at verbosity VERBOSE, which has the
 // SQLSTATE. 28xxx and 3D000 → FAILED_PRECONDITION DATABASE_AUTH_FAILED; 53xxx → RESOURCE_EXHAUSTED;

@@ -112,8 +112,10 @@ void Session::Start(core::StatementKey key, core::Statement statement,
   } else {
     statement.label.reset();
   }
+  if (!end.was_in_transaction) names_.Settle();
+  const StatementWay way = names_.Choose(statement);
   const core::Time sent_at = loop_.Now();
-  const absl::Status sent = backend_->SendStatement(statement);
+  const absl::Status sent = backend_->SendStatement(statement, way);
   if (!sent.ok()) {
     end.how = core::StatementEnd::How::kFailed;
     end.error = core::FieldInvalid("params", sent.message());
@@ -135,6 +137,17 @@ void Session::Start(core::StatementKey key, core::Statement statement,
       self->RequestCancel();
     });
   }
+  if (way.how != StatementWay::How::kUnnamed) running_->named = std::move(statement);
+}
+
+// A cancel that is under way, or comes, is meant for it as much as for the first try.
+bool Session::RunUnnamed() {
+  running_->run_unnamed = false;
+  const core::Statement statement = *std::exchange(running_->named, std::nullopt);
+  if (!backend_->SendStatement(statement, {}).ok()) return false;
+  running_->end.error = absl::OkStatus();
+  running_->end.notices.clear();
+  return true;
 }
 
 void Session::RequestCancel() {
@@ -189,6 +202,7 @@ void Session::FinishStatement(core::StatementEnd::How how) {
 Session::FenceReport Session::RaiseFence(core::LeaseCounter lease) {
   fenced_through_ = lease;
   label_.reset();
+  names_.Clear();
   FenceReport report;
   report.transaction_was_open = backend_ != nullptr && backend_->InTransaction();
   if (!running_) return report;
@@ -393,6 +407,7 @@ void Session::OnStatementResult(const PGresult& result) {
         running_->end.rows_affected = 0;
       }
       if (running_->end.command_tag == "LISTEN") running_->listened = true;
+      if (PQresultStatus(&result) == PGRES_COMMAND_OK) names_.OnCommand(running_->end.command_tag);
       break;
     case PGRES_EMPTY_QUERY:
       break;
@@ -404,9 +419,26 @@ void Session::OnStatementResult(const PGresult& result) {
       RequestCancel();
       break;
     default:
-      running_->end.error = SqlError(result, running_->timed_out);
+      OnStatementError(result);
       break;
   }
+}
+
+void Session::OnStatementError(const PGresult& error) {
+  running_->end.error = SqlError(error, running_->timed_out);
+  if (!running_->named) {
+    names_.OnUnnamedFailed();
+    return;
+  }
+  const NameFault fault = NameFaultOf(error);
+  names_.OnFault(*running_->named, fault);
+  const bool ran_nothing = fault == NameFault::kUnknown || fault == NameFault::kOutdated;
+  // In a transaction it has failed with that, which can only be told.
+  running_->run_unnamed = ran_nothing && !running_->end.was_in_transaction;
+}
+
+void Session::OnPrepared() {
+  if (running_ && running_->named) names_.Prepared(*running_->named);
 }
 
 void Session::OnResult(const PGresult& result) {
@@ -432,6 +464,7 @@ void Session::OnReady() {
     step_ = Step::kUnlisten;
     if (backend_->SendSimple("UNLISTEN *").ok()) return;
   }
+  if (running_->run_unnamed && RunUnnamed()) return;
   step_ = Step::kStatement;
   FinishIfQuiet();
 }

@@ -27,6 +27,7 @@
 #include "server/executor/event_loop.h"
 #include "server/postgres/backend.h"
 #include "server/postgres/control_connection.h"
+#include "server/postgres/statement_cache.h"
 #include "server/postgres/validation.h"
 
 namespace pglessor::postgres {
@@ -37,6 +38,7 @@ struct RunningStatement {
   // Shared with the edge's call, which lives until both have ended.
   std::shared_ptr<core::StatementSink> sink;
   core::StatementEnd end;
+  std::optional<core::Statement> named;  // if it went by a name
   core::Time sent_at{};
   int64_t max_rows = 0;
   bool columns_told = false;
@@ -44,7 +46,8 @@ struct RunningStatement {
   bool listened = false;
   bool timed_out = false;
   bool cancel_wanted = false;
-  bool answered = false;  // ReadyForQuery has come
+  bool run_unnamed = false;  // PostgreSQL refused the name and has run nothing: it is sent again without
+  bool answered = false;     // ReadyForQuery has come
   std::optional<executor::EventLoop::TimerId> timeout;
 };
 class Session : public core::Connection,
@@ -81,6 +84,7 @@ class Session : public core::Connection,
 
   // On the loop.
   void Start(core::StatementKey key, core::Statement statement, std::shared_ptr<core::StatementSink> sink);
+  bool RunUnnamed();
   void RequestCancel();
   void SendCancel();
   void OnCancelled(const absl::Status& outcome);
@@ -98,7 +102,9 @@ class Session : public core::Connection,
   void TellRow(const PGresult& result);
   absl::string_view Bytes(const char* text);
   void OnStatementResult(const PGresult& result);
+  void OnStatementError(const PGresult& error);
   void OnResult(const PGresult& result) override;
+  void OnPrepared() override;
   void OnReady() override;
   void OnNotice(const PGresult& notice) override;
   void OnLost(const absl::Status& why) override;
@@ -115,6 +121,7 @@ class Session : public core::Connection,
   Callback on_lost_;                  // null once told, or once closing
   std::optional<RunningStatement> running_;
   std::optional<core::LeaseLabel> label_;  // the lease's, until a statement takes it along
+  StatementCache names_;
   Step step_ = Step::kStatement;
   core::LeaseCounter fenced_through_;
   int cancels_in_flight_ = 0;

@@ -1,0 +1,141 @@
+#include "server/postgres/statement_cache.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/hash/hash.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+
+#include "server/core/statement_outcome.h"
+
+namespace pglessor::postgres {
+namespace {
+
+enum class Kind {
+  kRepeatable,
+  kHarmless,    // is run as it is, and changes nothing for others
+  kUnsettling,  // may change what others mean
+};
+
+constexpr std::array<absl::string_view, 8> kRepeatable = {
+    "DELETE", "INSERT", "MERGE", "SELECT", "TABLE", "UPDATE", "VALUES", "WITH",
+};
+
+constexpr std::array<absl::string_view, 16> kHarmless = {
+    "ABORT", "BEGIN", "CLOSE",  "COMMIT",  "COPY",     "DECLARE",   "END",  "FETCH",
+    "LOCK",  "MOVE",  "NOTIFY", "RELEASE", "ROLLBACK", "SAVEPOINT", "SHOW", "START",
+};
+
+bool IsOfWord(char c) { return absl::ascii_isalpha(static_cast<unsigned char>(c)) || c == '_'; }
+
+// Drops what is no word from the front of `sql`, and takes the word from it; empty at the end.
+absl::string_view TakeWord(absl::string_view& sql) {
+  const auto* const begin = std::find_if(sql.begin(), sql.end(), IsOfWord);
+  sql.remove_prefix(static_cast<size_t>(begin - sql.begin()));
+  const auto* const end = std::find_if_not(sql.begin(), sql.end(), IsOfWord);
+  const absl::string_view word = sql.substr(0, static_cast<size_t>(end - sql.begin()));
+  sql.remove_prefix(word.size());
+  return word;
+}
+
+// Of one that begins with a word of kRepeatable. It looks at words wherever they stand: one too many goes
+// without a name, and that is all.
+Kind KindByWords(absl::string_view sql) {
+  Kind kind = Kind::kRepeatable;
+  while (true) {
+    const absl::string_view word = TakeWord(sql);
+    if (word.empty()) return kind;
+    if (absl::EqualsIgnoreCase(word, "set_config")) return Kind::kUnsettling;
+    // Once parsed, 'now' is a constant; now() is not.
+    const bool read_by_clock = absl::EqualsIgnoreCase(word, "today") ||
+                               absl::EqualsIgnoreCase(word, "tomorrow") ||
+                               absl::EqualsIgnoreCase(word, "yesterday") ||
+                               (absl::EqualsIgnoreCase(word, "now") && !absl::StartsWith(sql, "("));
+    if (read_by_clock) kind = Kind::kHarmless;
+  }
+}
+
+Kind KindOf(absl::string_view sql) {
+  const std::string keyword = core::FirstKeyword(sql);
+  if (std::binary_search(kHarmless.begin(), kHarmless.end(), keyword)) return Kind::kHarmless;
+  if (!std::binary_search(kRepeatable.begin(), kRepeatable.end(), keyword)) return Kind::kUnsettling;
+  return sql.size() <= StatementCache::kMaxText ? KindByWords(sql) : Kind::kHarmless;
+}
+
+// What PostgreSQL is told to parse: the parameters' number and types, and the text. Empty where that is too
+// long to be kept.
+std::string Key(const core::Statement& statement) {
+  std::string key;
+  if (statement.sql.size() + statement.parameters.size() > StatementCache::kMaxText) return key;
+  key.reserve(statement.parameters.size() + 1 + statement.sql.size());
+  for (const core::Parameter& parameter : statement.parameters) key += parameter.binary ? 'b' : 't';
+  absl::StrAppend(&key, ":", statement.sql);
+  return key;
+}
+
+}  // namespace
+
+StatementWay StatementCache::Choose(const core::Statement& statement) {
+  just_met_ = false;
+  const std::string key = Key(statement);
+  const auto known = names_.find(key);
+  if (known != names_.end()) return {StatementWay::How::kPrepared, known->second};
+  const Kind kind = KindOf(statement.sql);
+  if (kind == Kind::kUnsettling) Unsettle();
+  if (kind != Kind::kRepeatable || key.empty() || !TakesMore() || Meet(key)) return {};
+  return {StatementWay::How::kPrepare, absl::StrCat("pglessor_", prepared_ + 1)};
+}
+
+// True if it is for the first time, as far as is remembered.
+bool StatementCache::Meet(const std::string& key) {
+  const size_t hash = absl::HashOf(key);
+  if (std::find(met_.begin(), met_.end(), hash) != met_.end()) return false;
+  met_[next_met_++ % met_.size()] = hash;
+  just_met_ = true;
+  return true;
+}
+
+void StatementCache::OnUnnamedFailed() {
+  if (std::exchange(just_met_, false)) met_[--next_met_ % met_.size()] = 0;
+}
+
+void StatementCache::Unsettle() {
+  names_.clear();
+  unsettled_ = true;
+}
+
+void StatementCache::Prepared(const core::Statement& statement) {
+  names_[Key(statement)] = absl::StrCat("pglessor_", ++prepared_);
+}
+
+void StatementCache::OnFault(const core::Statement& statement, NameFault fault) {
+  switch (fault) {
+    case NameFault::kNone:
+      break;
+    case NameFault::kDoubtful:
+      names_.erase(Key(statement));
+      break;
+    case NameFault::kOutdated:
+      // The others may be as well, and a transaction that is begun again should not find them one by one.
+      names_.clear();
+      break;
+    case NameFault::kUnknown:
+      names_.clear();
+      given_up_ = true;
+      break;
+  }
+}
+
+void StatementCache::OnCommand(absl::string_view tag) {
+  if (tag == "DEALLOCATE ALL" || tag == "DISCARD ALL") {
+    names_.clear();
+    prepared_ = 0;
+    given_up_ = false;
+  } else if (absl::StartsWith(tag, "SELECT")) {
+    Unsettle();  // SELECT INTO: a table that may stand before another
+  }
+}
+
+}  // namespace pglessor::postgres
