@@ -33,6 +33,11 @@ class CutTest : public SystemTest, public testing::WithParamInterface<Exchange> 
     observer().Run(
         "CREATE PROCEDURE do_deed(deed text) LANGUAGE plpgsql AS "
         "$$ BEGIN INSERT INTO deeds VALUES (deed); COMMIT; END $$");
+    // By a function, so that the session does not see it coming.
+    observer().Run(
+        "CREATE FUNCTION change_columns() RETURNS void LANGUAGE plpgsql SECURITY DEFINER AS "
+        "$$ BEGIN ALTER TABLE deeds ADD COLUMN other int; "
+        "EXCEPTION WHEN duplicate_column THEN ALTER TABLE deeds DROP COLUMN other; END $$");
     Serve(1, 1);
   }
   Observer& observer() override { return postgres_.observer(); }
@@ -101,6 +106,20 @@ INSTANTIATE_TEST_SUITE_P(
                  .before = {"BEGIN"},
                  .statement = "INSERT INTO deeds VALUES ('$')",
                  .in_transaction = true},
+        // Its second run prepares it, its third goes by its name.
+        Exchange{.name = "PreparedInsert",
+                 .before = {"BEGIN", "INSERT INTO deeds VALUES ('$')", "ROLLBACK"},
+                 .statement = "INSERT INTO deeds VALUES ('$')"},
+        Exchange{.name = "NamedInsert",
+                 .before = {"BEGIN", "INSERT INTO deeds VALUES ('$')", "INSERT INTO deeds VALUES ('$')",
+                            "ROLLBACK"},
+                 .statement = "INSERT INTO deeds VALUES ('$')"},
+        // And is refused there, and sent again.
+        Exchange{
+            .name = "OutdatedInsert",
+            .before = {"BEGIN", "INSERT INTO deeds VALUES ('$') RETURNING *",
+                       "INSERT INTO deeds VALUES ('$') RETURNING *", "ROLLBACK", "SELECT change_columns()"},
+            .statement = "INSERT INTO deeds VALUES ('$') RETURNING *"},
         Exchange{
             .name = "Commit", .before = {"BEGIN", "INSERT INTO deeds VALUES ('$')"}, .statement = "COMMIT"},
         Exchange{.name = "Call", .before = {"SELECT 1"}, .statement = "CALL do_deed('$')"}),
