@@ -2,11 +2,14 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "absl/hash/hash.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 
 #include "server/core/statement_outcome.h"
 
@@ -40,6 +43,25 @@ absl::string_view TakeWord(absl::string_view& sql) {
   return word;
 }
 
+// As "app.tenant" is: a name with a dot, so the application's or an extension's. Nothing that is parsed
+// depends on it.
+bool BeginsWithCustomSetting(absl::string_view text) {
+  const auto* const end = std::find_if_not(text.begin(), text.end(), [](char c) {
+    return IsOfWord(c) || absl::ascii_isdigit(static_cast<unsigned char>(c)) || c == '.';
+  });
+  return absl::StrContains(text.substr(0, static_cast<size_t>(end - text.begin())), ".");
+}
+
+bool SetsCustomSetting(absl::string_view sql) {
+  constexpr int kEnough = 8;
+  const std::vector<absl::string_view> words =
+      absl::StrSplit(sql, absl::MaxSplits(absl::ByAnyChar(" \t\r\n"), kEnough), absl::SkipEmpty());
+  if (words.size() < 2 || !absl::EqualsIgnoreCase(words[0], "SET")) return false;
+  const bool qualified =
+      absl::EqualsIgnoreCase(words[1], "LOCAL") || absl::EqualsIgnoreCase(words[1], "SESSION");
+  return BeginsWithCustomSetting(words[qualified && words.size() > 2 ? 2 : 1]);
+}
+
 // Of one that begins with a word of kRepeatable. It looks at words wherever they stand: one too many goes
 // without a name, and that is all.
 Kind KindByWords(absl::string_view sql) {
@@ -47,7 +69,10 @@ Kind KindByWords(absl::string_view sql) {
   while (true) {
     const absl::string_view word = TakeWord(sql);
     if (word.empty()) return kind;
-    if (absl::EqualsIgnoreCase(word, "set_config")) return Kind::kUnsettling;
+    if (absl::EqualsIgnoreCase(word, "set_config") &&
+        !(absl::ConsumePrefix(&sql, "('") && BeginsWithCustomSetting(sql))) {
+      return Kind::kUnsettling;
+    }
     // Once parsed, 'now' is a constant; now() is not.
     const bool read_by_clock = absl::EqualsIgnoreCase(word, "today") ||
                                absl::EqualsIgnoreCase(word, "tomorrow") ||
@@ -60,6 +85,7 @@ Kind KindByWords(absl::string_view sql) {
 Kind KindOf(absl::string_view sql) {
   const std::string keyword = core::FirstKeyword(sql);
   if (std::binary_search(kHarmless.begin(), kHarmless.end(), keyword)) return Kind::kHarmless;
+  if (keyword == "SET" && SetsCustomSetting(sql)) return Kind::kHarmless;
   if (!std::binary_search(kRepeatable.begin(), kRepeatable.end(), keyword)) return Kind::kUnsettling;
   return sql.size() <= StatementCache::kMaxText ? KindByWords(sql) : Kind::kHarmless;
 }

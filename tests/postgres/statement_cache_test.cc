@@ -141,7 +141,9 @@ TEST_F(StatementCacheTest, ForgetsAllWhenTheSessionChanges) {
   for (const char* sql :
        {"SET search_path = other", "CREATE TEMP TABLE t ()", "ALTER TABLE t ADD n int", "DROP TABLE t",
         "DO $$ BEGIN END $$", "CALL p()", "DISCARD PLANS", "RESET ALL", "; SET DateStyle = 'German'",
-        "SELECT set_config('TimeZone', 'UTC', false)", "SELECT Pg_Catalog.Set_Config($1, $2, $3)"}) {
+        "SELECT set_config('TimeZone', 'UTC', false)", "SET LOCAL search_path = a.b",
+        "SET /* a.b */ DateStyle = 'German'", "SELECT set_config(name, 'UTC', false) FROM a.b",
+        "SELECT Pg_Catalog.Set_Config($1, $2, $3)"}) {
     HowRun(kSelect);
     Run(Sql(kSelect));
     ASSERT_EQ(HowRun(kSelect), How::kPrepared) << sql;
@@ -156,8 +158,10 @@ TEST_F(StatementCacheTest, ForgetsAllWhenTheSessionChanges) {
 
 TEST_F(StatementCacheTest, KeepsThemThroughATransactionThatChangesNothing) {
   RunTwice(kSelect);
-  for (const char* sql : {"BEGIN", "SAVEPOINT s", "LOCK TABLE t", "ROLLBACK TO s", "RELEASE s", "COMMIT",
-                          "START TRANSACTION", "INSERT INTO t VALUES (1)", "ROLLBACK"}) {
+  for (const char* sql :
+       {"BEGIN", "SAVEPOINT s", "LOCK TABLE t", "ROLLBACK TO s", "RELEASE s", "COMMIT", "START TRANSACTION",
+        "SET app.tenant = 'x'", "set local app.tenant_7 TO 'x'", "SELECT set_config('app.tenant', $1, true)",
+        "INSERT INTO t VALUES (1)", "ROLLBACK"}) {
     HowRun(sql);
     EXPECT_EQ(HowRun(kSelect), How::kPrepared) << sql;
   }
