@@ -85,7 +85,7 @@ EOT
 rows() {
   awk -v load="$1" -v names="$(shift && printf '%s\n' "$@")" '
     BEGIN { count = split(names, name, "\n") }
-    /^ *[0-9]/ && !done {
+    /^ *[0-9.]+ +(us|ms|[0-9])/ && !done {
       gsub(/ (us|ms)/, "")
       for (i = 1; i <= count; ++i) if (name[i] != "-") printf "%s\t%s\t%s\n", load, name[i], $i
       done = 1

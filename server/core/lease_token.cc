@@ -13,6 +13,7 @@ constexpr char kVersion = 1;
 constexpr absl::string_view kPurpose = "pglessor-lease-v1";
 constexpr size_t kMacSize = std::tuple_size_v<TokenKey::Mac>;
 constexpr size_t kMaxPart = 0xffff;
+constexpr size_t kLengths = 7;  // of three parts, and the version
 
 // Every part with its length before it (two bytes, big endian), so that no two claims have one encoding.
 void PutPart(std::string& out, absl::string_view part) {
@@ -43,8 +44,10 @@ bool SameMac(const TokenKey::Mac& expected, absl::string_view given) {
 }  // namespace
 
 std::string EncodeLeaseToken(const TokenClaims& claims, const TokenKey& key) {
+  const std::string lease = FormatLeaseId(claims.lease);
   std::string body(1, kVersion);
-  PutPart(body, FormatLeaseId(claims.lease));
+  body.reserve(lease.size() + claims.tenant.size() + claims.server_address.size() + kMacSize + kLengths);
+  PutPart(body, lease);
   PutPart(body, claims.tenant.substr(0, kMaxPart));
   PutPart(body, claims.server_address.substr(0, kMaxPart));
   const TokenKey::Mac mac = key.Sign(SignedText(body));

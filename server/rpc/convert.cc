@@ -367,9 +367,8 @@ v1::ExpireResponse ToProto(const core::Lessor::Expired& expired, const core::Les
   return proto;
 }
 
-v1::Lease ToProto(const core::LeaseView& lease, const core::Lessor& lessor) {
+void ToProto(const core::LeaseView& lease, const core::Lessor& lessor, v1::Lease& proto) {
   const core::LeaseGrant& grant = lease.grant;
-  v1::Lease proto;
   proto.set_lease_id(core::FormatLeaseId(lessor.IdOf(grant.counter)));
   proto.set_pool(grant.pool);
   proto.set_fallback_for(grant.fallback_for);
@@ -388,7 +387,6 @@ v1::Lease ToProto(const core::LeaseView& lease, const core::Lessor& lessor) {
   proto.set_priority(static_cast<v1::Priority>(grant.terms.priority));
   proto.mutable_tags()->insert(grant.terms.tags.begin(), grant.terms.tags.end());
   proto.set_server_address(lessor.server_address());
-  return proto;
 }
 
 v1::ConnectionStats ToProto(const core::PoolView::Row& row, core::Time now, core::WallTime now_wall,
@@ -414,12 +412,10 @@ v1::ConnectionStats ToProto(const core::PoolView::Row& row, core::Time now, core
   return proto;
 }
 
-v1::ReleaseResponse ToProto(const core::Lessor::Released& released, const core::Lessor& lessor) {
-  v1::ReleaseResponse proto;
-  *proto.mutable_lease() = ToProto(released.lease, lessor);
+void ToProto(const core::Lessor::Released& released, const core::Lessor& lessor, v1::ReleaseResponse& proto) {
+  ToProto(released.lease, lessor, *proto.mutable_lease());
   proto.set_already_released(released.already_released);
   proto.set_rolled_back(released.rolled_back);
-  return proto;
 }
 
 v1::PoolStats ToProto(const core::PoolView& pool, const core::Lessor& lessor, bool omit_connections) {

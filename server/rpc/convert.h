@@ -60,11 +60,11 @@ v1::RenewedPool RenewedPoolOf(const core::PoolReport& report);
 v1::ResetResponse ResetResponseOf(const core::PoolReport& report);
 v1::ExpireResponse ToProto(const core::Lessor::Expired& expired, const core::Lessor& lessor);
 
-v1::Lease ToProto(const core::LeaseView& lease, const core::Lessor& lessor);
+void ToProto(const core::LeaseView& lease, const core::Lessor& lessor, v1::Lease& proto);
 
 v1::ConnectionStats ToProto(const core::PoolView::Row& row, core::Time now, core::WallTime now_wall,
                             const core::Lessor& lessor);
-v1::ReleaseResponse ToProto(const core::Lessor::Released& released, const core::Lessor& lessor);
+void ToProto(const core::Lessor::Released& released, const core::Lessor& lessor, v1::ReleaseResponse& proto);
 
 v1::PoolStats ToProto(const core::PoolView& pool, const core::Lessor& lessor, bool omit_connections);
 

@@ -129,7 +129,7 @@ v1::Connection ToProto(const core::ListedConnection& connection, const core::Les
   v1::Connection proto;
   proto.set_pool(connection.pool);
   *proto.mutable_stats() = ToProto(connection.row, connection.now, connection.now_wall, lessor);
-  if (connection.lease) *proto.mutable_lease() = ToProto(*connection.lease, lessor);
+  if (connection.lease) ToProto(*connection.lease, lessor, *proto.mutable_lease());
   return proto;
 }
 

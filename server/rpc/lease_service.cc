@@ -5,6 +5,7 @@
 
 #include "pglessor/v1/lease_service.grpc.pb.h"
 #include "server/core/error.h"
+#include "server/rpc/block_message.h"
 #include "server/rpc/convert.h"
 #include "server/rpc/services.h"
 #include "server/rpc/status.h"
@@ -52,10 +53,10 @@ class LeaseServiceImpl : public Service {
             call->Fail(ToGrpc(lease.status()));
             return;
           }
-          v1::AcquireResponse response;
-          *response.mutable_lease() = ToProto(*lease, *lessor_);
-          response.set_lease_token(lessor_->TokenOf(lease->grant));
-          call->Finish(response);
+          BlockMessage<v1::AcquireResponse> response;
+          ToProto(*lease, *lessor_, *response->mutable_lease());
+          response->set_lease_token(lessor_->TokenOf(lease->grant));
+          call->Finish(*response);
         });
     // The queue's thread is here, so that the call cannot be over before this.
     call->WhenDone(
@@ -76,7 +77,9 @@ class LeaseServiceImpl : public Service {
                          call->Fail(ToGrpc(released.status()));
                          return;
                        }
-                       call->Finish(ToProto(*released, *lessor_));
+                       BlockMessage<v1::ReleaseResponse> response;
+                       ToProto(*released, *lessor_, *response);
+                       call->Finish(*response);
                      });
   }
 
@@ -90,9 +93,9 @@ class LeaseServiceImpl : public Service {
       call->Fail(ToGrpc(lease.status()));
       return;
     }
-    v1::RenewResponse response;
-    *response.mutable_lease() = ToProto(*lease, *lessor_);
-    call->Finish(response);
+    BlockMessage<v1::RenewResponse> response;
+    ToProto(*lease, *lessor_, *response->mutable_lease());
+    call->Finish(*response);
   }
 
   absl::StatusOr<core::LeaseView> RenewLease(const v1::RenewRequest& request, const Caller& caller) {

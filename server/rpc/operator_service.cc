@@ -100,7 +100,7 @@ class OperatorServiceImpl : public Service {
     std::optional<core::LeaseCounter> next_behind = page->next_behind;
     size_t bytes = 0;
     for (const core::LeaseView& lease : page->leases) {
-      *response.add_leases() = ToProto(lease, *lessor_);
+      ToProto(lease, *lessor_, *response.add_leases());
       bytes += response.leases().rbegin()->ByteSizeLong();
       if (bytes < kMaxPageBytes) continue;
       next_behind = lease.grant.counter;

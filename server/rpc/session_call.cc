@@ -162,7 +162,7 @@ void SessionCall::OnAcquired(const absl::StatusOr<core::LeaseView>& lease) {
   }
   const core::LeaseCounter counter = lease->grant.counter;
   v1::SessionResponse response;
-  *response.mutable_acquired()->mutable_lease() = ToProto(*lease, method_.lessor);
+  ToProto(*lease, method_.lessor, *response.mutable_acquired()->mutable_lease());
   response.mutable_acquired()->set_lease_token(method_.lessor.TokenOf(lease->grant));
   bool unwanted = false;
   {
@@ -193,7 +193,7 @@ void SessionCall::OnLeaseEnded(const core::LeaseView& lease) {
   if (lease_ != lease.grant.counter) return;  // its end was asked for here
   lease_.reset();
   v1::SessionResponse response;
-  *response.mutable_ended()->mutable_lease() = ToProto(lease, method_.lessor);
+  ToProto(lease, method_.lessor, *response.mutable_ended()->mutable_lease());
   Tell(std::move(response));
 }
 
@@ -246,7 +246,7 @@ absl::Status SessionCall::Release(const v1::ReleaseRequest& request) {
                              return;
                            }
                            v1::SessionResponse response;
-                           *response.mutable_released() = ToProto(*released, self->method_.lessor);
+                           ToProto(*released, self->method_.lessor, *response.mutable_released());
                            self->Answer(std::move(response));
                          });
   return absl::OkStatus();
@@ -276,7 +276,7 @@ void SessionCall::Renew(const v1::SessionRequest& request) {
   v1::SessionResponse response;
   response.set_id(request.id());
   if (lease.ok()) {
-    *response.mutable_renewed()->mutable_lease() = ToProto(*lease, method_.lessor);
+    ToProto(*lease, method_.lessor, *response.mutable_renewed()->mutable_lease());
   } else {
     *response.mutable_error() = ToProto(lease.status());
   }

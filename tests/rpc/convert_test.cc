@@ -150,6 +150,12 @@ TEST(Convert, BoundsAReasonAt256Bytes) {
 
 class ConvertViewTest : public testing::Test {
  protected:
+  v1::Lease Shown(const core::LeaseView& lease) const {
+    v1::Lease proto;
+    ToProto(lease, lessor_, proto);
+    return proto;
+  }
+
   test::FakeClock clock_;
   test::ToyTokenKey key_;
   core::Events events_;
@@ -173,7 +179,7 @@ core::LeaseView SomeLease() {
 }
 
 TEST_F(ConvertViewTest, ShowsAWholeLease) {
-  const v1::Lease lease = ToProto(SomeLease(), lessor_);
+  const v1::Lease lease = Shown(SomeLease());
   EXPECT_EQ(lease.lease_id(), "replica-00000000000000ab-7");
   EXPECT_EQ(lease.pool(), "orders");
   EXPECT_EQ(lease.tenant(), "billing");
@@ -202,7 +208,7 @@ TEST_F(ConvertViewTest, ShowsEveryStateOfALease) {
   for (const auto& [core_state, state] : states) {
     core::LeaseView lease = SomeLease();
     lease.state = core_state;
-    EXPECT_EQ(ToProto(lease, lessor_).state(), state);
+    EXPECT_EQ(Shown(lease).state(), state);
   }
 }
 
@@ -220,7 +226,7 @@ TEST_F(ConvertViewTest, ShowsEveryEndReason) {
   for (const auto& [core_reason, reason] : reasons) {
     core::LeaseView lease = SomeLease();
     lease.end_reason = core_reason;
-    EXPECT_EQ(ToProto(lease, lessor_).end_reason(), reason);
+    EXPECT_EQ(Shown(lease).end_reason(), reason);
   }
 }
 
