@@ -174,7 +174,7 @@ void ExecuteCall::Write() {
     writer_.Finish(*end_, FinishTag());
     return;
   }
-  const v1::ExecuteResponse message = std::move(ready_.front());
+  v1::ExecuteResponse message = std::move(ready_.front());
   ready_.pop_front();
   if (ready_.empty() && end_ && end_->ok()) {
     finished_ = true;
@@ -184,6 +184,7 @@ void ExecuteCall::Write() {
   writing_ = true;
   writer_.Write(message, FlushUnless(headers_sent_ && (!ready_.empty() || end_)), WriteTag());
   headers_sent_ = true;
+  batches_->TakeBack(std::move(message));  // what is written is a copy
 }
 
 void ExecuteCall::OnWritten(bool ok) {

@@ -74,6 +74,15 @@ void ResultBatches::CloseBatch(Emit emit) {
   emit(std::move(batch_));
   batch_.Clear();
   batch_bytes_ = 0;
+  if (spare_.empty()) return;
+  batch_ = std::move(spare_.back());
+  spare_.pop_back();
+}
+
+void ResultBatches::TakeBack(v1::ExecuteResponse&& written) {
+  if (!written.has_rows() || spare_.size() >= kPauseAt) return;
+  written.mutable_rows()->clear_rows();
+  spare_.push_back(std::move(written));
 }
 
 void ResultBatches::TellHeader(Emit emit) {

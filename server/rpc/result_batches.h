@@ -34,6 +34,8 @@ class ResultBatches {
   // What the caller is to be told: what AddRow failed with, or else the end's own error. Where that is OK,
   // the summary was the last message.
   absl::Status End(const core::StatementEnd& end, Emit emit);
+  // A message that has been written: its rows' memory serves the next ones.
+  void TakeBack(v1::ExecuteResponse&& written);
 
  private:
   void CloseBatch(Emit emit);
@@ -44,6 +46,7 @@ class ResultBatches {
   v1::ExecuteResponse header_;
   bool header_told_ = false;
   v1::ExecuteResponse batch_;
+  std::vector<v1::ExecuteResponse> spare_;  // at most kPauseAt, each without rows
   size_t batch_bytes_ = 0;
   absl::Status too_large_;
 };

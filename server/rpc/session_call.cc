@@ -418,11 +418,12 @@ void SessionCall::Write() {
     stream_.Finish(*end_, FinishTag());
     return;
   }
-  const v1::SessionResponse message = std::move(ready_.front());
+  v1::SessionResponse message = std::move(ready_.front());
   ready_.pop_front();
   writing_ = true;
   stream_.Write(message, FlushUnless(headers_sent_ && !ready_.empty()), WriteTag());
   headers_sent_ = true;
+  if (message.has_result() && batches_) batches_->TakeBack(std::move(*message.mutable_result()));
 }
 
 void SessionCall::OnWritten(bool ok) {
