@@ -13,17 +13,31 @@ const PoolConfig* Find(const std::vector<PoolConfig>& pools, const std::string& 
   return pool == pools.end() ? nullptr : &*pool;
 }
 
+// A pool that is no longer in the file. Where one that stays has its fencing tokens, so does it.
+void CompareGone(const PoolConfig& pool, const std::vector<PoolConfig>& before,
+                 const std::vector<PoolConfig>& after, ConfigChange& change) {
+  const std::string& name = pool.options.name;
+  const bool gives_tokens = std::any_of(before.begin(), before.end(), [&](const PoolConfig& other) {
+    return other.primary == name && Find(after, other.options.name) != nullptr;
+  });
+  if (!gives_tokens) {
+    change.removed.push_back(name);
+    return;
+  }
+  change.needs_restart.push_back(absl::StrCat("pools.", name));
+  change.pools.push_back(pool);
+}
+
 void ComparePools(const std::vector<PoolConfig>& before, const std::vector<PoolConfig>& after,
                   ConfigChange& change) {
   for (const PoolConfig& pool : before) {
-    if (Find(after, pool.options.name) == nullptr) {
-      change.needs_restart.push_back(absl::StrCat("pools.", pool.options.name));
-    }
+    if (Find(after, pool.options.name) == nullptr) CompareGone(pool, before, after, change);
   }
   for (const PoolConfig& pool : after) {
+    PoolConfig& then = change.pools.emplace_back(pool);
     const PoolConfig* const known = Find(before, pool.options.name);
     if (known == nullptr) {
-      change.needs_restart.push_back(absl::StrCat("pools.", pool.options.name));
+      change.added.push_back(pool);
       continue;
     }
     if (pool.options != known->options) change.limits.push_back(pool);
@@ -33,6 +47,8 @@ void ComparePools(const std::vector<PoolConfig>& before, const std::vector<PoolC
     }
     if (pool.target_session != known->target_session || pool.primary != known->primary) {
       change.needs_restart.push_back(absl::StrCat("pools.", pool.options.name, ".target_session"));
+      then.target_session = known->target_session;
+      then.primary = known->primary;
     }
   }
 }

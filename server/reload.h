@@ -2,10 +2,11 @@
 //
 // A bad file changes nothing: each fault is a line of the log. A pool that is as it was keeps all it has.
 //
-// Threads: one uses it.
+// Threads: one uses it. Outlives whatever runs the pools' loop.
 #pragma once
 
 #include <functional>
+#include <string>
 
 #include "server/config.h"
 #include "server/core/lessor.h"
@@ -32,11 +33,12 @@ class Reload {
 
   void Run();
 
-  // As it was read last, without fault.
+  // As it was read last, without fault; but for its pools, which are as they are.
   const Config& config() const { return config_; }
 
  private:
   void TakeOver(const Config& config);
+  void Remove(const std::string& pool, core::Duration timeout);
 
   Config config_;
   const ReadConfig read_;

@@ -179,22 +179,21 @@ int RunServer(const Config& config, const ReadConfig& reread, const ops::Log& lo
   const executor::BootClock clock;
   const HmacKey key;
   executor::EventLoop loop(clock);
-  PoolEdges edges(loop, pools);
-  const core::ReplicaId replica = NewReplicaId();
-  ops::LifecycleLog lifecycle(log, replica);
-  core::Events events;
-  lifecycle.Subscribe(events);
-  core::EventHistory history(clock, events);
   std::optional<core::FaultInjection> faults;
   if (config.fault_injection) {
     faults.emplace(clock, loop);
     log.Warning("fault injection is enabled: whoever may call InjectFault can make connections fail");
   }
+  PoolEdges edges(loop, faults ? &*faults : nullptr);
+  const core::ReplicaId replica = NewReplicaId();
+  ops::LifecycleLog lifecycle(log, replica);
+  core::Events events;
+  lifecycle.Subscribe(events);
+  core::EventHistory history(clock, events);
   core::Lessor lessor({.replica = replica,
                        .server_address = AdvertisedAddress(config.advertise, rpc.addresses().front()),
                        .leases = {.ended_retention = config.ended_retention}},
                       clock, key, events);
-  edges.AddTo(lessor, faults ? &*faults : nullptr);
   core::Reaper reaper(lessor, clock, loop);
   Reload reload(config, reread, {lessor, edges, rpc}, log);
 
@@ -205,8 +204,7 @@ int RunServer(const Config& config, const ReadConfig& reread, const ops::Log& lo
     return 1;
   }
 
-  edges.Start();
-  lessor.Start();
+  edges.Add(lessor, pools);
   reaper.Start();
   std::optional<LoopThread> loop_thread(loop);
   std::atomic<core::Duration> drain_timeout(config.drain_timeout);

@@ -30,7 +30,6 @@ class IdleLessor {
     events_.AddSink(log_, {EventType::kConnectionOpened, EventType::kConnectionClosed, EventType::kLeaseEnded,
                            EventType::kPoolSaturated});
     lessor_.AddPool(options, connector_, fencing_);
-    lessor_.Start();
   }
 
   template <typename Granted>

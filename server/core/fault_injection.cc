@@ -35,15 +35,18 @@ std::optional<Fault> Faults::Strike(FaultKind kind) {
 }
 
 Connector& FaultInjection::Wrap(const std::string& pool, Connector& connector) {
-  Pool& entry = pools_[pool];
+  const MutexLock lock(mutex_);
+  Pool& entry = pools_.emplace_back();
   entry.connector = std::make_unique<FaultyConnector>(connector, entry.faults, clock_, executor_);
+  by_name_[pool] = &entry;
   return *entry.connector;
 }
 
 Faults& FaultInjection::Of(const std::string& pool) {
-  const auto entry = pools_.find(pool);
-  PGLESSOR_CHECK(entry != pools_.end(), "every pool has its faults, or none has");
-  return entry->second.faults;
+  const MutexLock lock(mutex_);
+  const auto entry = by_name_.find(pool);
+  PGLESSOR_CHECK(entry != by_name_.end(), "every pool has its faults, or none has");
+  return entry->second->faults;
 }
 
 }  // namespace pglessor::core

@@ -3,12 +3,13 @@
 // A server that was not started for it has none of this. Each fault draws from random numbers of its own, one
 // for each of its occasions: the same seed and the same order of occasions give the same failures.
 //
-// Threads: any, but for Wrap: before anything is opened.
+// Threads: any.
 #pragma once
 
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -64,10 +65,11 @@ class FaultInjection {
   // What its connections do later, they do on `executor`, which must be the strand of those that it wraps.
   FaultInjection(const Clock& clock, Executor& executor) : clock_(clock), executor_(executor) {}
 
-  // `connector` for the pool of that name, with its faults. Lives as long as this, and needs `connector`.
+  // `connector` for the pool of that name, with faults of its own. Lives as long as this, and needs
+  // `connector`.
   Connector& Wrap(const std::string& pool, Connector& connector);
 
-  // Requires: a connector of that pool was wrapped.
+  // Of the last pool of that name. Requires: a connector of it was wrapped.
   Faults& Of(const std::string& pool);
 
  private:
@@ -78,7 +80,10 @@ class FaultInjection {
 
   const Clock& clock_;
   Executor& executor_;
-  std::map<std::string, Pool> pools_;
+
+  Mutex mutex_;
+  std::deque<Pool> pools_ ABSL_GUARDED_BY(mutex_);  // also those that were removed: they stay where they are
+  std::map<std::string, Pool*> by_name_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace pglessor::core

@@ -66,6 +66,8 @@ Lease::Look Lease::LookAt(Time now) {
 
 absl::Status Lease::Renew(Time now, std::optional<Duration> ttl, Time latest) {
   if (!Alive(now)) return EndedError(end_reason_.value_or(EndReason::kExpired));
+  // Its drain is over, and whoever ends it is on the way.
+  if (now >= latest) return EndedError(EndReason::kDrained);
   ttl_ = ttl.value_or(ttl_);
   Extend(now, latest);
   claimed_ = true;
@@ -147,8 +149,8 @@ absl::Status EndedError(EndReason reason) {
       break;
     case EndReason::kDrained:
       message =
-          "the service shut down before the lease was released; its open transaction, if any, was rolled "
-          "back; acquire another elsewhere";
+          "the service shut down, or the pool was removed, before the lease was released; its open "
+          "transaction, if any, was rolled back; acquire another elsewhere";
       break;
     case EndReason::kUnclaimed:
       message = "the caller had gone before the lease reached it; acquire another";

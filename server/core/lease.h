@@ -37,7 +37,7 @@ enum class EndReason {
   kRevoked,         // by an operator
   kPoolReset,       // with its pool's generation
   kConnectionLost,  // its backend died
-  kDrained,         // the service is shutting down
+  kDrained,         // the service is shutting down, or its pool was removed
   kUnclaimed,       // its caller had gone before it had the answer
 };
 
@@ -116,7 +116,7 @@ class Lease {
   Look LookAt(Time now);
 
   // Ends `ttl` from now (unset = the present ttl), never later than `latest` or its lifetime.
-  // Fails with: the lease's end. Never revives.
+  // Fails with: the lease's end; where `latest` is over, as one that is kDrained. Never revives.
   absl::Status Renew(Time now, std::optional<Duration> ttl, Time latest);
 
   // Renews one that is alive and renews itself, if that is due.

@@ -77,6 +77,12 @@ absl::StatusOr<LeaseView> LeaseTable::Renew(LeaseCounter lease, std::optional<Du
   return *std::move(renewed);
 }
 
+Pool* LeaseTable::PoolOf(LeaseCounter lease) {
+  Pool* pool = nullptr;
+  leases_.With(lease, [&](const auto& record) { pool = record->pool; });
+  return pool;
+}
+
 absl::StatusOr<std::optional<LeaseTable::EndWork>> LeaseTable::End(LeaseCounter lease, EndReason reason,
                                                                    OnFenced on_fenced) {
   std::optional<EndWork> work;
@@ -143,14 +149,14 @@ absl::Status LeaseTable::WhenFenced(LeaseCounter lease, OnFenced on_fenced) {
   return absl::OkStatus();
 }
 
-std::vector<LeaseCounter> LeaseTable::TakeExpired(size_t limit, Time latest) {
+std::vector<LeaseCounter> LeaseTable::TakeExpired(size_t limit, absl::FunctionRef<Time(const Pool*)> latest) {
   std::vector<LeaseCounter> expired;
   for (const LeaseCounter lease : expiries_.TakeDue(clock_.Now(), limit)) {
     std::optional<Time> later;
     leases_.With(lease, [&](auto& record) {
       if (record->lease.state() != LeaseState::kActive) return;
       const Time now = clock_.Now();
-      record->lease.RenewIfDue(now, latest);
+      record->lease.RenewIfDue(now, latest(record->pool));
       if (record->lease.Alive(now)) {
         later = record->lease.due();
       } else {

@@ -74,6 +74,8 @@ class LeaseTable {
   absl::StatusOr<Permit> TakePermit(LeaseCounter lease);
   void ReturnPermit(LeaseCounter lease, StatementId statement, TransactionState transaction);
   absl::StatusOr<LeaseView> Renew(LeaseCounter lease, std::optional<Duration> ttl, Time latest);
+  // The pool whose connection it has, or had; null if it is not known.
+  Pool* PoolOf(LeaseCounter lease);
 
   // Ends it, if nobody has; then there is work, and the caller carries it out and calls Fenced.
   // `on_fenced` is called, with no lock held, once nothing of the holder can reach the database: inside
@@ -90,8 +92,8 @@ class LeaseTable {
   absl::Status WhenFenced(LeaseCounter lease, OnFenced on_fenced);
 
   // At most `limit` leases whose time is over and that nobody has ended. Those that renew themselves, none
-  // past `latest`, are renewed on the way.
-  std::vector<LeaseCounter> TakeExpired(size_t limit, Time latest);
+  // past what `latest` says of its pool, are renewed on the way. It is called under a lock.
+  std::vector<LeaseCounter> TakeExpired(size_t limit, absl::FunctionRef<Time(const Pool*)> latest);
   // Leases whose holders were idle for too long, or that may have leaked; see Lease::LookAt. Each is looked
   // at when that says so.
   struct Remiss {

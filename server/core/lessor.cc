@@ -2,9 +2,6 @@
 
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-
-#include "server/core/error.h"
 #include "server/core/statement_outcome.h"
 
 namespace pglessor::core {
@@ -51,18 +48,6 @@ class PermitSink : public StatementSink {
 Lessor::Lessor(const LessorOptions& options, const Clock& clock, const TokenKey& key, const Events& events)
     : options_(options), clock_(clock), key_(key), events_(events), leases_(clock, options.leases) {}
 
-void Lessor::AddPool(const PoolOptions& options, Connector& connector, FencingSource& fencing) {
-  pools_.emplace(options.name, std::make_unique<Pool>(
-                                   options, Pool::Surroundings{clock_, events_}, connector, fencing,
-                                   [this](LeaseCounter lease) {
-                                     EndUnasked(lease, {EndReason::kConnectionLost, Disposition::kDiscard});
-                                   }));
-}
-
-void Lessor::Start() {
-  for (const auto& [name, pool] : pools_) pool->Start();
-}
-
 absl::StatusOr<Lessor::Proof> Lessor::Prove(absl::string_view token) const {
   std::optional<TokenClaims> claims = DecodeLeaseToken(token, key_);
   if (!claims || claims->lease.replica != options_.replica) return LeaseNotFound();
@@ -101,15 +86,13 @@ void Lessor::Release(LeaseCounter lease, Disposition disposition,
 }
 
 absl::StatusOr<LeaseView> Lessor::Renew(LeaseCounter lease, std::optional<Duration> ttl) {
+  Pool* const pool = leases_.PoolOf(lease);
+  if (pool == nullptr) return LeaseNotFound();
   if (ttl) {
-    const std::optional<LeaseView> view = leases_.View(lease);
-    if (!view) return LeaseNotFound();
-    const absl::StatusOr<Pool*> pool = FindPool(view->grant.pool);
-    if (!pool.ok()) return pool.status();
-    const std::shared_ptr<const PoolOptions> options = (*pool)->options();
+    const std::shared_ptr<const PoolOptions> options = pool->options();
     ttl = std::clamp(*ttl, options->min_ttl, options->max_ttl);
   }
-  absl::StatusOr<LeaseView> renewed = leases_.Renew(lease, ttl, latest_expiry_.load());
+  absl::StatusOr<LeaseView> renewed = leases_.Renew(lease, ttl, LatestExpiry(*pool));
   if (renewed.ok() && events_.Wants(EventType::kLeaseRenewed)) {
     events_.Emit(EventOf(EventType::kLeaseRenewed, *renewed));
   }
@@ -139,17 +122,18 @@ absl::StatusOr<Lessor::Running> Lessor::Execute(LeaseCounter lease, Statement st
 absl::StatusOr<std::vector<PoolView>> Lessor::Stats(absl::string_view name) {
   std::vector<PoolView> views;
   if (!name.empty()) {
-    const absl::StatusOr<Pool*> pool = FindPool(name);
+    const absl::StatusOr<Pool*> pool = FindShownPool(name);
     if (!pool.ok()) return pool.status();
     views.push_back((*pool)->View());
     return views;
   }
-  for (const auto& [unused, pool] : pools_) views.push_back(pool->View());
+  for (Pool* const pool : pools_.Shown()) views.push_back(pool->View());
   return views;
 }
 
 void Lessor::Tick() {
-  for (const LeaseCounter lease : leases_.TakeExpired(kExpiriesPerTick, latest_expiry_.load())) {
+  const auto latest = [this](const Pool* pool) { return LatestExpiry(*pool); };
+  for (const LeaseCounter lease : leases_.TakeExpired(kExpiriesPerTick, latest)) {
     EndUnasked(lease, {EndReason::kExpired});
   }
   for (const auto& [lease, look] : leases_.TakeRemiss(kExpiriesPerTick)) {
@@ -164,41 +148,38 @@ void Lessor::Tick() {
   for (const auto& attempt : due.late)
     attempt->done(attempt->pool->WaitedInVain(attempt->tenant, attempt->since));
   for (const LeaseCounter lease : leases_.ForgetOld()) requests_.Forget(lease);
-  for (const auto& [name, pool] : pools_) pool->Tick();
+  for (Pool* const pool : pools_.All()) pool->Tick();
+  for (Pool* const pool : pools_.Leaving()) SeeOff(*pool);
 }
 
 void Lessor::Drain(Time deadline) {
   latest_expiry_ = deadline;
+  draining_ = true;
   if (events_.Wants(EventType::kDrainStarted)) events_.Emit({.type = EventType::kDrainStarted});
-  for (const auto& [name, pool] : pools_) pool->Drain();
+  for (Pool* const pool : pools_.All()) pool->Drain();
 }
 
 void Lessor::CloseAll() {
   for (const LeaseCounter lease : leases_.Select([](const Lease&, Time) { return true; })) {
     EndUnasked(lease, {EndReason::kDrained, Disposition::kDiscard});
   }
-  for (const auto& [name, pool] : pools_) pool->CloseAll();
+  for (Pool* const pool : pools_.All()) pool->CloseAll();
 }
 
 bool Lessor::Warm() {
-  return std::all_of(pools_.begin(), pools_.end(), [](const auto& entry) { return entry.second->Warm(); });
+  const std::vector<Pool*> pools = pools_.Living();
+  return std::all_of(pools.begin(), pools.end(), [](Pool* pool) { return pool->Warm(); });
 }
 
 int32_t Lessor::InUse() {
   int32_t in_use = 0;
-  for (const auto& [name, pool] : pools_) in_use += pool->InUse();
+  for (Pool* const pool : pools_.All()) in_use += pool->InUse();
   return in_use;
 }
 
 bool Lessor::Empty() {
-  return std::all_of(pools_.begin(), pools_.end(), [](const auto& entry) { return entry.second->Empty(); });
-}
-
-absl::StatusOr<Pool*> Lessor::FindPool(absl::string_view name) const {
-  const auto pool = pools_.find(name);
-  if (pool != pools_.end()) return pool->second.get();
-  return MakeError(absl::StatusCode::kNotFound, absl::StrCat("there is no pool named \"", name, "\""),
-                   {.reason = reason::kPoolNotFound});
+  const std::vector<Pool*> pools = pools_.All();
+  return std::all_of(pools.begin(), pools.end(), [](Pool* pool) { return pool->Empty(); });
 }
 
 absl::StatusOr<bool> Lessor::End(LeaseCounter lease, LeaseEnding ending, LeaseTable::OnFenced on_fenced) {

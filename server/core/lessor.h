@@ -7,13 +7,13 @@
 
 #include <atomic>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/functional/any_invocable.h"
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -29,6 +29,7 @@
 #include "server/core/lists.h"
 #include "server/core/options.h"
 #include "server/core/pool.h"
+#include "server/core/pools.h"
 #include "server/core/request_table.h"
 #include "server/core/statement.h"
 
@@ -79,9 +80,14 @@ class Lessor {
   // All three outlive it.
   Lessor(const LessorOptions& options, const Clock& clock, const TokenKey& key, const Events& events);
 
-  // Before anything else is called. The connector and the source must outlive the lessor.
+  // The pool opens what its warm-up wants, and serves. The connector and the source must outlive the lessor.
+  // Requires: no pool of that name is there, but one that was removed.
   void AddPool(const PoolOptions& options, Connector& connector, FencingSource& fencing);
-  void Start();
+  // The pool is found no more; those that wait in it fail with UNAVAILABLE DRAINING. Idle connections close
+  // now, leased ones when they come back; its leases may last for `timeout`, and then end kDrained. Until it
+  // is gone it still shows where Stats and lists are asked for it, unless another of its name is there.
+  // `gone` is told by Tick. Fails with: POOL_NOT_FOUND; `gone` is then dropped.
+  absl::Status RemovePool(absl::string_view name, Duration timeout, Pools::Gone gone);
 
   // Where its pool cannot serve it and it allows that, the pool's fallback is asked next.
   // Fails with: NOT_FOUND POOL_NOT_FOUND; as Pool::Acquire; with a request_id also INVALID_ARGUMENT
@@ -148,7 +154,10 @@ class Lessor {
   // Other options for the pool of that name, from now on. Fails with: POOL_NOT_FOUND; INVALID_ARGUMENT
   //   FIELD_INVALID, if they do not fit together: nothing has changed then.
   absl::Status Reconfigure(const PoolOptions& options);
-  absl::StatusOr<PoolOptions> OptionsOf(absl::string_view pool);
+  // The same with what `change` makes of those that it has, which are then returned. It is asked again where
+  // somebody else has changed them meanwhile. Fails with: the same; as `change`.
+  using OptionsChange = absl::FunctionRef<absl::StatusOr<PoolOptions>(const PoolOptions&)>;
+  absl::StatusOr<PoolOptions> Reconfigure(absl::string_view pool, OptionsChange change);
 
   // Runs a statement; `sink` gets its rows and its end. In the end that `sink` sees, `error` is what the
   // holder is to be told, whatever `how` says.
@@ -160,8 +169,8 @@ class Lessor {
   // All pools by name, or the one named. Fails with: NOT_FOUND POOL_NOT_FOUND.
   absl::StatusOr<std::vector<PoolView>> Stats(absl::string_view name);
 
-  // Fails with: POOL_NOT_FOUND.
-  absl::Status CheckPool(absl::string_view name) const { return FindPool(name).status(); }
+  // Whether it shows. Fails with: POOL_NOT_FOUND.
+  absl::Status CheckPool(absl::string_view name) const;
 
   // A page of at most `limit`, behind `after`; from the first one on if unset. Fails with: POOL_NOT_FOUND.
   absl::StatusOr<LeasePage> ListLeases(const LeaseQuery& query, std::optional<LeaseCounter> after,
@@ -169,7 +178,7 @@ class Lessor {
   absl::StatusOr<ConnectionPage> ListConnections(const ConnectionQuery& query,
                                                  const std::optional<ConnectionPlace>& after, size_t limit);
 
-  // What is due: waiters, leases, openings, memories.
+  // What is due: waiters, leases, openings, memories, pools that leave.
   void Tick();
 
   // No more grants: new and waiting acquires fail with UNAVAILABLE DRAINING. No lease is renewed past
@@ -189,6 +198,12 @@ class Lessor {
   class Batch;
 
   absl::StatusOr<Pool*> FindPool(absl::string_view name) const;
+  // The one that `request` asks for.
+  absl::StatusOr<Pool*> FindPool(const AcquireRequest& request) const;
+  absl::StatusOr<Pool*> FindShownPool(absl::string_view name) const;
+  // No lease of it is renewed past this.
+  Time LatestExpiry(const Pool& pool) const;
+  void SeeOff(Pool& pool);
   // One place in one pool's queue after the other: the pool that is asked for, and then its fallback.
   struct Search;
   void Seek(const std::shared_ptr<Search>& search, Pool& pool, int step);
@@ -214,8 +229,9 @@ class Lessor {
   const TokenKey& key_;
   const Events& events_;
 
-  std::map<std::string, std::unique_ptr<Pool>, std::less<>> pools_;  // constant after Start
+  Pools pools_;
   std::atomic<uint64_t> last_lease_{0};
+  std::atomic<bool> draining_{false};
   std::atomic<Time> latest_expiry_{Time::max()};  // the drain's deadline
   LeaseTable leases_;
   RequestTable requests_;

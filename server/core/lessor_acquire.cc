@@ -36,7 +36,7 @@ struct Lessor::Search {
 };
 
 Lessor::AttemptRef Lessor::Acquire(AcquireRequest request, Acquired acquired) {
-  const absl::StatusOr<Pool*> found = FindPool(request.pool);
+  const absl::StatusOr<Pool*> found = FindPool(request);
   // Shared with the callback; the caller has it until its RPC is over.
   auto attempt = std::make_shared<Attempt>();
   if (!found.ok()) {
@@ -100,8 +100,7 @@ Pool* Lessor::FallbackFor(Pool& pool, const AcquireRequest& request, const absl:
       std::find(std::begin(kCannotServe), std::end(kCannotServe), detail->reason) == std::end(kCannotServe)) {
     return nullptr;
   }
-  const auto fallback = pools_.find(pool.options()->fallback_pool);
-  return fallback == pools_.end() ? nullptr : fallback->second.get();
+  return pools_.Find(pool.options()->fallback_pool);
 }
 
 void Lessor::Over(const AttemptRef& attempt, bool delivered) {

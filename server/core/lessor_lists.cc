@@ -59,12 +59,11 @@ absl::StatusOr<ConnectionPage> Lessor::ListConnections(const ConnectionQuery& qu
     if (absl::Status pool = CheckPool(only); !pool.ok()) return pool;
   }
   ConnectionPage page;
-  auto pool = after ? pools_.lower_bound(after->pool) : pools_.begin();
-  for (; pool != pools_.end(); ++pool) {
-    const std::string& name = pool->first;
-    if (!only.empty() && name != only) continue;
+  for (Pool* const pool : pools_.Shown()) {
+    const std::string& name = pool->name();
+    if ((after && name < after->pool) || (!only.empty() && name != only)) continue;
     const ConnectionIndex behind = after && after->pool == name ? after->index : ConnectionIndex{0};
-    PoolView view = pool->second->View();
+    PoolView view = pool->View();
     for (PoolView::Row& row : view.connections) {
       if (row.slot.index <= behind) continue;
       ListedConnection listed{name, std::move(row), std::nullopt, view.now, view.now_wall};

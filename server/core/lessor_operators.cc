@@ -87,8 +87,8 @@ void Lessor::Expire(LeaseCounter lease, LeaseEnding ending, bool validate_only, 
 void Lessor::ExpireLeases(const LeaseFilter& filter, const std::string& why, bool validate_only,
                           ExpireDone done) {
   if (!filter.pool.empty()) {
-    if (const auto pool = FindPool(filter.pool); !pool.ok()) {
-      done(pool.status());
+    if (const absl::Status pool = CheckPool(filter.pool); !pool.ok()) {
+      done(pool);
       return;
     }
   }
@@ -163,20 +163,6 @@ absl::StatusOr<Pool::Pausing> Lessor::ResumePool(absl::string_view pool_name) {
   const absl::StatusOr<Pool*> pool = FindPool(pool_name);
   if (!pool.ok()) return pool.status();
   return (*pool)->Resume();
-}
-
-absl::Status Lessor::Reconfigure(const PoolOptions& options) {
-  const absl::StatusOr<Pool*> pool = FindPool(options.name);
-  if (!pool.ok()) return pool.status();
-  if (absl::Status fault = CheckOptions(options); !fault.ok()) return fault;
-  (*pool)->Reconfigure(options);
-  return absl::OkStatus();
-}
-
-absl::StatusOr<PoolOptions> Lessor::OptionsOf(absl::string_view pool_name) {
-  const absl::StatusOr<Pool*> pool = FindPool(pool_name);
-  if (!pool.ok()) return pool.status();
-  return *(*pool)->options();
 }
 
 }  // namespace pglessor::core

@@ -105,6 +105,9 @@ absl::Status CheckOptions(const PoolOptions& options);
 // Of tenants that are not configured, a pool remembers so many; those with nothing in it are forgotten first.
 inline constexpr size_t kMaxUnconfiguredTenants = 10'000;
 
+// A removed pool with nothing lent waits so long for PostgreSQL to confirm the end of its last connections.
+inline constexpr Duration kGiveUpAfter = std::chrono::minutes(1);
+
 // How often a pool looks for idle connections that are too old, surplus, or due a keepalive.
 inline constexpr Duration kHousekeepingPeriod = std::chrono::milliseconds(100);
 

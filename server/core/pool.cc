@@ -33,6 +33,8 @@ const char* Describe(RetireReason reason) {
       return "one for another tenant takes its place";
     case RetireReason::kShuttingDown:
       return "the service is shutting down";
+    case RetireReason::kPoolRemoved:
+      return "its pool was removed";
   }
   PGLESSOR_CHECK(false, "every reason has a description");
 }
@@ -217,16 +219,18 @@ Pool::Pausing Pool::Resume() {
   return pausing;
 }
 
-void Pool::Reconfigure(const PoolOptions& options) {
+bool Pool::Reconfigure(const std::shared_ptr<const PoolOptions>& before, const PoolOptions& options) {
   auto shown = std::make_shared<const PoolOptions>(options);
   Actions actions;
   {
     const MutexLock lock(mutex_);
+    if (options_ != before) return false;
     state_.Reconfigure(clock_.Now(), options, actions);
     options_ = std::move(shown);
   }
   if (events_.Wants(EventType::kPoolUpdated)) events_.Emit(EventOf(EventType::kPoolUpdated));
   Act(actions);
+  return true;
 }
 
 void Pool::Tick() {

@@ -6,6 +6,7 @@
 //   callbacks: stop that first.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <optional>
 #include <string>
@@ -101,12 +102,30 @@ class Pool {
   };
   Pausing Pause(const std::string& reason);
   Pausing Resume();
-  // Other options from now on. Requires: they fit together, and the name is the same.
-  void Reconfigure(const PoolOptions& options);
+  // Other options from now on; false, and nothing has changed, if `before` are its options no longer.
+  // Requires: they fit together, and the name is the same.
+  bool Reconfigure(const std::shared_ptr<const PoolOptions>& before, const PoolOptions& options);
 
   void Tick();
   void Drain();
   void CloseAll();
+
+  // It is removed: as Drain and CloseAll in one, and its leases may last until `deadline`.
+  void Leave(Time deadline);
+  // No lease is renewed past this.
+  Time latest_expiry() const { return latest_expiry_.load(std::memory_order_relaxed); }
+  // How far one that is removed is.
+  enum class Stage {
+    kLeaving,
+    kGone,     // no slot is taken any more
+    kGivenUp,  // nothing is lent, and PostgreSQL has not confirmed the end of the rest for kGiveUpAfter
+  };
+  struct Departure {
+    Stage stage = Stage::kLeaving;
+    std::vector<LeaseCounter> overdue;  // that the caller is to end kDrained; at the deadline, once
+  };
+  Departure Depart();
+
   // Connections that are available, or in use.
   int32_t Available();
   int32_t InUse();
@@ -166,6 +185,11 @@ class Pool {
   Mutex mutex_;
   PoolState state_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<const PoolOptions> options_ ABSL_GUARDED_BY(mutex_);  // see options()
+
+  // Of one that is removed.
+  std::atomic<Time> latest_expiry_{Time::max()};
+  bool overdue_told_ ABSL_GUARDED_BY(mutex_) = false;
+  std::optional<Time> nothing_lent_since_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace pglessor::core

@@ -141,7 +141,9 @@ void PoolState::FinishOperations(Time now, Actions& actions) {
 
 absl::Status PoolState::ResetLate() const {
   if (draining_) {
-    return MakeError(absl::StatusCode::kUnavailable, "the service is draining and opens no more connections",
+    return MakeError(absl::StatusCode::kUnavailable,
+                     removed_ ? "the pool was removed and opens no more connections"
+                              : "the service is draining and opens no more connections",
                      {.reason = reason::kDraining});
   }
   const absl::Status& failing = roles_.front().breaker.failing();

@@ -25,11 +25,7 @@ const char* NameOf(Priority priority) {
 }  // namespace
 
 absl::Status PoolState::Admission(Time now, const Waiter& waiter) {
-  if (draining_) {
-    return MakeError(absl::StatusCode::kUnavailable,
-                     "the service is draining and grants no more leases; acquire from another replica",
-                     {.reason = reason::kDraining});
-  }
+  if (draining_) return DrainBegan();
   if (absl::Status why = tenants_.Admit(now, waiter.tenant, waiter.priority); !why.ok()) return why;
   const Breaker& breaker = RoleOf(waiter).breaker;
   if (!RoleOf(waiter).alive() && breaker.state(now) == BreakerState::kOpen) {
@@ -122,9 +118,11 @@ absl::Status PoolState::NothingIdle() const {
       reason::kNoIdleConnection);
 }
 
-absl::Status PoolState::DrainBegan() {
+absl::Status PoolState::DrainBegan() const {
   return MakeError(absl::StatusCode::kUnavailable,
-                   "the service began to drain while this acquire waited; acquire from another replica",
+                   removed_ ? "the pool was removed and grants no more leases; acquire from another one"
+                            : "the service is draining and grants no more leases; acquire from another "
+                              "replica",
                    {.reason = reason::kDraining});
 }
 

@@ -186,23 +186,6 @@ void PoolState::Tick(Time now, Actions& actions) {
   Conclude(now, actions);
 }
 
-void PoolState::Drain(Actions& actions) {
-  draining_ = true;
-  while (auto waiter = queue_.PopOldest()) {
-    Refuse(Dequeued(*std::move(waiter)), DrainBegan(), counters_.rejected, actions);
-  }
-  FinishOperations(Time::max(), actions);  // none has any time left
-}
-
-void PoolState::CloseAll(Time now, Actions& actions) {
-  PGLESSOR_CHECK(draining_, "a pool is drained before it is closed");
-  closing_ = true;
-  for (const uint32_t position : TakeAllAvailable()) {
-    slots_[position].last_use = now;
-    StartClosing(slots_[position], RetireReason::kShuttingDown, actions);
-  }
-}
-
 PoolSnapshot PoolState::Snapshot(Time now) const {
   PoolSnapshot snapshot;
   snapshot.slots_in = in_;
@@ -348,7 +331,7 @@ void PoolState::MakeAvailable(Time now, Slot& slot, Actions& actions) {
   if (closing_ || slot.doomed || now >= slot.retire_at || Lasting() > options_.max_connections) {
     RetireReason reason = RetireReason::kLifetime;
     if (Lasting() > options_.max_connections) reason = RetireReason::kSurplus;
-    if (closing_) reason = RetireReason::kShuttingDown;
+    if (closing_) reason = ClosingReason();
     StartClosing(slot, slot.doomed.value_or(reason), actions);
     return;
   }

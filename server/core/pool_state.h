@@ -70,7 +70,8 @@ enum class RetireReason {
   kExpired,       // an operator picked it out by its age
   kSurplus,       // the maximum was lowered
   kDisplaced,     // one of another role, or for another tenant, is to take its place
-  kShuttingDown,  // the pool closes
+  kShuttingDown,  // the service ends
+  kPoolRemoved,
 };
 
 struct PoolCounters {
@@ -224,6 +225,11 @@ class PoolState {
   void Drain(Actions& actions);
   // Requires: draining. Closes what is idle now, and everything else as it comes back.
   void CloseAll(Time now, Actions& actions);
+  // Both: the pool is no more, though the service goes on.
+  void Remove(Time now, Actions& actions);
+  bool removed() const { return removed_; }
+  // The connections that are in use.
+  std::vector<ConnectionIndex> Lent() const;
 
   const PoolOptions& options() const { return options_; }
   uint64_t generation() const { return generation_; }
@@ -328,7 +334,7 @@ class PoolState {
   void Refuse(Waiter waiter, absl::Status why, int64_t& counter, Actions& actions);
   absl::Status NothingIdle() const;
   absl::Status Exhausted(absl::string_view message, const char* reason) const;
-  static absl::Status DrainBegan();
+  absl::Status DrainBegan() const;
 
   void SetUpTenants();
   uint32_t RoleNumber(const std::string& name);
@@ -351,6 +357,7 @@ class PoolState {
   void CountEnd(Time now, const Slot& slot, EndReason reason);
   void KeepHouse(Time now, Actions& actions);
   void CloseSurplus(Actions& actions);
+  RetireReason ClosingReason() const;
 
   // Slots that will be available if all goes well, or are lent: what counts toward the minimum.
   int32_t Lasting() const;
@@ -389,6 +396,7 @@ class PoolState {
   bool paused_ = false;
   bool draining_ = false;
   bool closing_ = false;
+  bool removed_ = false;
 
   BreakerState breaker_told_ = BreakerState::kClosed;
 

@@ -39,7 +39,7 @@ RequestTable::~RequestTable() {
 absl::StatusOr<RequestTable::Joined> RequestTable::Join(const AcquireRequest& request,
                                                         Duration unclaimed_timeout,
                                                         const AttemptRef& attempt) {
-  Key key(request.identity, request.tenant, request.request_id);
+  Key key = KeyOf(request);
   const MutexLock lock(mutex_);
   auto [found, first] = entries_.try_emplace(key);
   if (first) {
@@ -74,6 +74,16 @@ absl::StatusOr<RequestTable::Joined> RequestTable::Join(const AcquireRequest& re
     }
   }
   return joined;
+}
+
+RequestTable::Key RequestTable::KeyOf(const AcquireRequest& request) {
+  return {request.identity, request.tenant, request.request_id};
+}
+
+bool RequestTable::Knows(const AcquireRequest& request) const {
+  const Key key = KeyOf(request);
+  const MutexLock lock(mutex_);
+  return entries_.contains(key);
 }
 
 void RequestTable::Attach(const AttemptRef& attempt, const std::shared_ptr<Entry>& entry) {

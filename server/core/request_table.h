@@ -81,6 +81,9 @@ class RequestTable {
   // Fails with: INVALID_ARGUMENT REQUEST_ID_REUSED.
   absl::StatusOr<Joined> Join(const AcquireRequest& request, Duration unclaimed_timeout,
                               const AttemptRef& attempt);
+  // Whether an acquire with that request_id is known: this is a retry of it.
+  bool Knows(const AcquireRequest& request) const;
+
   // The first attempt has its place; one of an earlier step than it has already counts for nothing. Returns
   // until when it must last, if others made that later.
   std::optional<Time> Queued(const AttemptRef& first, Place place);
@@ -113,6 +116,7 @@ class RequestTable {
   // Identity, tenant, request_id.
   using Key = std::tuple<std::string, std::string, std::string>;
 
+  static Key KeyOf(const AcquireRequest& request);
   void Attach(const AttemptRef& attempt, const std::shared_ptr<Entry>& entry)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Detach(const AttemptRef& attempt) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

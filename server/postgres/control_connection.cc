@@ -66,6 +66,16 @@ void ControlConnection::Start() {
   });
 }
 
+void ControlConnection::Stop() {
+  loop_.Post([this] {
+    stopped_ = true;
+    backend_.reset();
+    running_.reset();
+    waiting_.clear();
+    awaited_.clear();
+  });
+}
+
 void ControlConnection::SetDsn(std::string dsn) {
   loop_.Post([this, dsn = std::move(dsn)]() mutable {
     if (dsn == address_.dsn) return;
@@ -77,7 +87,9 @@ void ControlConnection::SetDsn(std::string dsn) {
 void ControlConnection::Reopen() { Drop(absl::UnavailableError("the control connection is opened anew")); }
 
 void ControlConnection::Open() {
+  if (stopped_) return;
   OpenBackend(loop_, address_, kOpenTimeout, [this, dsn = address_.dsn](auto opened) {
+    if (stopped_) return;
     // It was moved meanwhile.
     if (opened.ok() && dsn != address_.dsn) {
       Open();
@@ -111,6 +123,7 @@ void ControlConnection::Cancel(const BackendIdentity& backend, Signalled signall
 
 void ControlConnection::AwaitGone(const BackendIdentity& backend, Means means,
                                   absl::AnyInvocable<void()> gone) {
+  if (stopped_) return;
   awaited_.push_back({backend, means, std::move(gone)});
   gone_pause_ = kFirstGonePause;
   // A backend that was told goodbye takes a moment to go; one that is to be terminated is not given any.
@@ -211,6 +224,7 @@ void ControlConnection::Query(std::string sql, Answered answered) {
 }
 
 void ControlConnection::Ask(Command command) {
+  if (stopped_) return;
   waiting_.push_back(std::move(command));
   Next();
 }
@@ -226,6 +240,7 @@ void ControlConnection::Next() {
 }
 
 void ControlConnection::CheckDeadlines() {
+  if (stopped_) return;
   const core::Time now = loop_.Now();
   std::vector<Command> late;
   for (auto command = waiting_.begin(); command != waiting_.end();) {

@@ -4,9 +4,8 @@
 // It is never leased and stands outside the pool's maximum. It opens itself again, for ever, when
 // it is lost; what it was asked meanwhile waits, less what its asker gave a deadline.
 //
-// Threads: FencingSource's members and SetDsn from any; everything else on the loop only, callbacks too. Must
-// not be
-//   destroyed while the loop runs.
+// Threads: FencingSource's members, Stop and SetDsn from any; everything else on the loop only, callbacks
+//   too. Must not be destroyed while the loop runs.
 #pragma once
 
 #include <cstdint>
@@ -38,6 +37,8 @@ class ControlConnection : public core::FencingSource, private Backend::Listener 
 
   // Opens it, from the loop.
   void Start();
+  // Ends it for good, from any thread. What it was asked, or is from now on, is never answered.
+  void Stop();
 
   // Opens it anew, there. From any thread.
   void SetDsn(std::string dsn);
@@ -104,6 +105,7 @@ class ControlConnection : public core::FencingSource, private Backend::Listener 
   core::Duration gone_pause_;        // until they are asked about again
   std::optional<executor::EventLoop::TimerId> gone_timer_;
 
+  bool stopped_ = false;
   std::unique_ptr<Backend> backend_;  // null while it is away
   core::Duration reopen_pause_;
   std::deque<Command> waiting_;

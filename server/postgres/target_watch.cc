@@ -37,6 +37,10 @@ void TargetWatch::Start(absl::AnyInvocable<void()> turned_wrong) {
   });
 }
 
+void TargetWatch::Stop() {
+  loop_.Post([this] { turned_wrong_ = [] {}; });
+}
+
 absl::Status TargetWatch::Check() const { return verdict_; }
 
 void TargetWatch::Ask() {

@@ -4,7 +4,8 @@
 // the one that is wanted, the control connection is opened anew each time, so that a name that leads
 // elsewhere by now is looked up again.
 //
-// Threads: Start from any; everything else, callbacks too, on the loop. Must not be destroyed while it runs.
+// Threads: Start and Stop from any; everything else, callbacks too, on the loop. Must not be destroyed while
+//   it runs.
 #pragma once
 
 #include <string>
@@ -25,6 +26,9 @@ class TargetWatch {
 
   // `turned_wrong`: each time that it was of the right kind and is no longer. With kAny nothing is asked.
   void Start(absl::AnyInvocable<void()> turned_wrong);
+
+  // Nothing is told any more. From any thread.
+  void Stop();
 
   // Whether connections may be opened now.
   // Fails with: UNAVAILABLE, while the kind is not known, or not the one that is wanted.

@@ -159,11 +159,9 @@ class OperatorServiceImpl : public Service {
 
   absl::StatusOr<v1::UpdatePoolResponse> UpdatePool(const v1::UpdatePoolRequest& request) {
     if (request.pool().empty()) return PoolNotNamed();
-    const absl::StatusOr<core::PoolOptions> before = lessor_->OptionsOf(request.pool());
-    if (!before.ok()) return before.status();
-    const absl::StatusOr<core::PoolOptions> after = Changed(*before, request);
+    const absl::StatusOr<core::PoolOptions> after = lessor_->Reconfigure(
+        request.pool(), [&](const core::PoolOptions& before) { return Changed(before, request); });
     if (!after.ok()) return after.status();
-    if (absl::Status fault = lessor_->Reconfigure(*after); !fault.ok()) return fault;
     v1::UpdatePoolResponse response;
     *response.mutable_settings() = ToProto(*after);
     return response;

@@ -155,6 +155,22 @@ TEST_F(FaultInjectionTest, WithoutAFaultEverythingPassesThrough) {
   EXPECT_TRUE(gone);
 }
 
+TEST_F(FaultInjectionTest, ANewPoolOfANameHasFaultsOfItsOwn) {
+  test::FakeConnector other(executor_);
+  Set({.kind = FaultKind::kOpenFails});
+  Connector& another = injection_.Wrap("default", other);
+  const auto opens = [&](Connector& connector) {
+    Opening opening;
+    connector.Open({1s, ""}, opening.Callback(), [] {});
+    executor_.RunDue();
+    return opening->ok();
+  };
+  EXPECT_TRUE(opens(another));
+  EXPECT_FALSE(opens(connector_)) << "the old one is as it was";
+  injection_.Of("default").Set({.kind = FaultKind::kOpenFails});
+  EXPECT_FALSE(opens(another));
+}
+
 TEST_F(FaultInjectionTest, AnOpeningFailsAndPostgresIsNotEvenAsked) {
   Set({.kind = FaultKind::kOpenFails, .count = 1});
   const Opening failed = Open();

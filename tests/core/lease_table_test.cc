@@ -27,6 +27,8 @@ using testing::IsEmpty;
 
 constexpr size_t kAll = SIZE_MAX;
 
+Time NoDrain(const Pool*) { return Time::max(); }
+
 class LeaseTableTest : public testing::Test {
  protected:
   LeaseView Insert(uint64_t counter, Duration ttl = 10s, Duration max_lifetime = 24h) {
@@ -179,18 +181,18 @@ TEST_F(LeaseTableTest, HandsEachExpiredLeaseOutOnce) {
   Insert(2, 5s);
   Insert(3, 20s);
   clock_.Advance(10s - 1ns);
-  EXPECT_THAT(table_.TakeExpired(kAll, Time::max()), ElementsAre(LeaseCounter{2}));
+  EXPECT_THAT(table_.TakeExpired(kAll, NoDrain), ElementsAre(LeaseCounter{2}));
   clock_.Advance(1ns);
-  EXPECT_THAT(table_.TakeExpired(kAll, Time::max()), ElementsAre(LeaseCounter{1}));
-  EXPECT_THAT(table_.TakeExpired(kAll, Time::max()), IsEmpty());
+  EXPECT_THAT(table_.TakeExpired(kAll, NoDrain), ElementsAre(LeaseCounter{1}));
+  EXPECT_THAT(table_.TakeExpired(kAll, NoDrain), IsEmpty());
 }
 
 TEST_F(LeaseTableTest, HandsOutNoMoreExpiredThanAskedFor) {
   for (uint64_t i = 1; i <= 5; ++i) Insert(i, 10s);
   clock_.Advance(10s);
-  EXPECT_EQ(table_.TakeExpired(2, Time::max()).size(), 2U);
-  EXPECT_EQ(table_.TakeExpired(2, Time::max()).size(), 2U);
-  EXPECT_EQ(table_.TakeExpired(2, Time::max()).size(), 1U);
+  EXPECT_EQ(table_.TakeExpired(2, NoDrain).size(), 2U);
+  EXPECT_EQ(table_.TakeExpired(2, NoDrain).size(), 2U);
+  EXPECT_EQ(table_.TakeExpired(2, NoDrain).size(), 1U);
 }
 
 TEST_F(LeaseTableTest, RemindsARenewedLeaseAtItsNewExpiry) {
@@ -198,18 +200,18 @@ TEST_F(LeaseTableTest, RemindsARenewedLeaseAtItsNewExpiry) {
   clock_.Advance(9s);
   ASSERT_THAT(table_.Renew({1}, std::nullopt, Time::max()), IsOk());
   clock_.Advance(9s);
-  EXPECT_THAT(table_.TakeExpired(kAll, Time::max()), IsEmpty());
+  EXPECT_THAT(table_.TakeExpired(kAll, NoDrain), IsEmpty());
   clock_.Advance(1s - 1ns);
-  EXPECT_THAT(table_.TakeExpired(kAll, Time::max()), IsEmpty());
+  EXPECT_THAT(table_.TakeExpired(kAll, NoDrain), IsEmpty());
   clock_.Advance(1ns);
-  EXPECT_THAT(table_.TakeExpired(kAll, Time::max()), ElementsAre(LeaseCounter{1}));
+  EXPECT_THAT(table_.TakeExpired(kAll, NoDrain), ElementsAre(LeaseCounter{1}));
 }
 
 TEST_F(LeaseTableTest, RemindsAShortenedLeaseAtItsSoonerExpiry) {
   Insert(1, 1h);
   ASSERT_THAT(table_.Renew({1}, 1s, Time::max()), IsOk());
   clock_.Advance(1s);
-  EXPECT_THAT(table_.TakeExpired(kAll, Time::max()), ElementsAre(LeaseCounter{1}));
+  EXPECT_THAT(table_.TakeExpired(kAll, NoDrain), ElementsAre(LeaseCounter{1}));
 }
 
 TEST_F(LeaseTableTest, DoesNotExpireWhatHasEnded) {
@@ -218,7 +220,7 @@ TEST_F(LeaseTableTest, DoesNotExpireWhatHasEnded) {
   EndAndFence(1);
   End(2, EndReason::kReleased);  // its fence does not stand yet
   clock_.Advance(10s);
-  EXPECT_THAT(table_.TakeExpired(kAll, Time::max()), IsEmpty());
+  EXPECT_THAT(table_.TakeExpired(kAll, NoDrain), IsEmpty());
 }
 
 // S16: both judge in one critical section by one clock, so exactly one of them wins.
@@ -235,7 +237,7 @@ TEST_F(LeaseTableTest, RenewsOneNanosecondBeforeExpiry) {
   clock_.Advance(10s - 1ns);
   EXPECT_THAT(table_.Renew({1}, std::nullopt, Time::max()), IsOk());
   clock_.Advance(1ns);
-  EXPECT_THAT(table_.TakeExpired(kAll, Time::max()), IsEmpty());
+  EXPECT_THAT(table_.TakeExpired(kAll, NoDrain), IsEmpty());
 }
 
 TEST_F(LeaseTableTest, NeverRenewsPastTheLongestLifetime) {
@@ -245,7 +247,7 @@ TEST_F(LeaseTableTest, NeverRenewsPastTheLongestLifetime) {
   ASSERT_THAT(renewed, IsOk());
   EXPECT_EQ(renewed->expire_wall, clock_.WallNow() + 6s);
   clock_.Advance(6s);
-  EXPECT_THAT(table_.TakeExpired(kAll, Time::max()), ElementsAre(LeaseCounter{1}));
+  EXPECT_THAT(table_.TakeExpired(kAll, NoDrain), ElementsAre(LeaseCounter{1}));
 }
 
 TEST_F(LeaseTableTest, RemembersAnEndedLeaseForTheRetention) {
@@ -319,7 +321,7 @@ class BoundLeaseTest : public LeaseTableTest {
     std::vector<LeaseCounter> expired;
     for (Duration gone{}; gone < span && expired.empty(); gone += 1s) {
       clock_.Advance(1s);
-      expired = table_.TakeExpired(kAll, latest);
+      expired = table_.TakeExpired(kAll, [latest](const Pool*) { return latest; });
     }
     return expired;
   }
@@ -337,7 +339,7 @@ TEST_F(BoundLeaseTest, ExpiresWhenNobodyLookedForATtl) {
   InsertBound(1, 10s);
   clock_.Advance(10s);
   EXPECT_THAT(table_.TakePermit({1}), HasReason("LEASE_EXPIRED"));
-  EXPECT_THAT(table_.TakeExpired(kAll, Time::max()), ElementsAre(LeaseCounter{1}));
+  EXPECT_THAT(table_.TakeExpired(kAll, NoDrain), ElementsAre(LeaseCounter{1}));
 }
 
 TEST_F(BoundLeaseTest, IsNotRenewedPastItsLifetime) {

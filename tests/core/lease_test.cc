@@ -114,6 +114,13 @@ TEST(Lease, IsNeverRenewedPastTheLatestEnd) {
   EXPECT_THAT(lease.Renew(latest, 1h, latest), HasReason("LEASE_EXPIRED"));
 }
 
+// Its end was later than the drain's, which has come: whoever ends it then is on the way.
+TEST(Lease, IsRenewedNoMoreOnceTheDrainIsOver) {
+  Lease lease = NewLease();
+  EXPECT_THAT(lease.Renew(kStart + 5s, 1h, kStart + 5s), HasReason("LEASE_DRAINED"));
+  EXPECT_EQ(lease.expiry(), kExpiry);
+}
+
 TEST(Lease, TakesTheLongestTtlWithoutOverflow) {
   Lease lease = NewLease();
   ASSERT_THAT(lease.Renew(kStart, Duration::max(), Time::max()), IsOk());

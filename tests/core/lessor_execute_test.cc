@@ -208,7 +208,6 @@ TEST_F(LessorExecuteTest, PassesColumnsAndRowsOn) {
   test::FakeFencingSource fencing(executor_);
   Lessor lessor(options_, clock_, key_, events_);
   lessor.AddPool({.min_connections = 1, .max_connections = 1}, connector, fencing);
-  lessor.Start();
   executor_.RunDue();
   AcquireAnswer lease;
   lessor.Acquire({}, lease.Callback());

@@ -28,7 +28,6 @@ class LessorFallbackTest : public LessorTest {
     replica.fallback_pool = "primary";
     lessor_->AddPool(primary, connector_, fencing_);
     lessor_->AddPool(replica, replica_connector_, replica_fencing_);
-    lessor_->Start();
     executor_.RunDue();
   }
 
@@ -85,9 +84,11 @@ TEST_F(LessorFallbackTest, TellsOfTheFallbackWhereThatCannotServeItEither) {
 
 // Its pool refuses it at once, since nobody may queue there, and it waits in the fallback's queue.
 TEST_F(LessorFallbackTest, LeavesTheFallbacksQueueWithItsCaller) {
-  PoolOptions primary = *lessor_->OptionsOf("primary");
-  primary.max_waiters = 0;
-  ASSERT_THAT(lessor_->Reconfigure(primary), IsOk());
+  const auto nobody_waits = [](PoolOptions options) {
+    options.max_waiters = 0;
+    return options;
+  };
+  ASSERT_THAT(lessor_->Reconfigure("primary", nobody_waits), IsOk());
   Granted(Acquire(Asking(1s, true)));
   Granted(Acquire(Asking(1s, true)));
   const AcquireAnswer answer = Acquire(Asking(2s, true));

@@ -53,7 +53,6 @@ class LessorTest : public testing::Test {
   // With the minimum open and a fencing block there.
   void StartPool(const PoolOptions& options) {
     lessor_->AddPool(options, connector_, fencing_);
-    lessor_->Start();
     executor_.RunDue();
   }
 

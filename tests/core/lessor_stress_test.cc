@@ -6,6 +6,7 @@
 #include <barrier>
 #include <chrono>
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -288,6 +289,69 @@ TEST_F(LessorStressTest, RenewalAndExpiryNeverBothWin) {
   }
   renewer.join();
   ExpectQuiet(1);
+}
+
+// Each pool serves while it is there, and takes all that it has with it when it goes.
+TEST_F(LessorStressTest, PoolsComeAndGoWhileOthersUseThem) {
+  constexpr int kPools = 50;
+  constexpr int kGrantsEach = 40;
+  test::FakeConnector connector(executor_);
+  std::deque<test::FakeFencingSource> fencing;  // each pool's own
+  std::atomic<int> granted{0};
+  std::atomic<int> gone{0};
+  std::atomic<bool> over{false};
+  std::vector<std::thread> threads;
+  for (int number = 0; number < kThreads; ++number) {
+    threads.emplace_back([&, number] {
+      std::mt19937_64 random(static_cast<uint64_t>(number));
+      while (!over) {
+        AcquireRequest request = OfPool("spare");
+        request.ttl = 1h;
+        request.wait = 10ms;
+        AcquireAnswer answer;
+        const Lessor::AttemptRef attempt = lessor_->Acquire(std::move(request), answer.Callback());
+        const auto& lease = Await(answer);
+        lessor_->Over(attempt, /*delivered=*/true);
+        if (!lease.ok()) continue;
+        ++granted;
+        const LeaseCounter id = lease->grant.counter;
+        if (random() % 2 == 0) {
+          lessor_->Execute(id, {}, std::make_shared<test::RecordingSink>()).status().IgnoreError();
+        }
+        lessor_->Renew(id, 1h).status().IgnoreError();
+        if (random() % 4 == 0) continue;  // it ends with its pool
+        ReleaseAnswer released;
+        lessor_->Release(id, Disposition::kReturn, released.Callback());
+        Await(released);
+      }
+    });
+  }
+  threads.emplace_back([&] {
+    while (gone < kPools) {
+      clock_.Advance(1ms);
+      lessor_->Tick();
+      lessor_->Stats("").status().IgnoreError();
+      Pump();
+    }
+    over = true;
+  });
+  for (int i = 0; i < kPools; ++i) {
+    PoolOptions options;
+    options.name = "spare";
+    options.min_connections = options.max_connections = 100;
+    lessor_->AddPool(options, connector, fencing.emplace_back(executor_));
+    for (const int before = granted; granted < before + kGrantsEach;) Pump();
+    EXPECT_THAT(lessor_->RemovePool("spare", 5ms,
+                                    [&](Pool::Stage stage) {
+                                      EXPECT_EQ(stage, Pool::Stage::kGone);
+                                      ++gone;
+                                    }),
+                IsOk());
+  }
+  for (std::thread& thread : threads) thread.join();
+  executor_.RunDue();
+  EXPECT_EQ(connector.backends(), 0);
+  EXPECT_EQ(lessor_->InUse(), 0);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -108,6 +109,24 @@ TEST_F(ControlConnectionTest, DoesWhatItWasAskedWhileItWasAwayOnceItIsBack) {
   }
   const auto closing = session.Close();
   EXPECT_TRUE(Eventually([&] { return closing->gone == 1; }, kPatience));
+}
+
+TEST_F(ControlConnectionTest, EndsForGoodWhenItIsStopped) {
+  const Blocks blocks(edge_);
+  ASSERT_TRUE(blocks.Reach(1));
+  // Stopped while it is about to be opened again, it is not.
+  observer_.Query(absl::StrCat("SELECT pg_terminate_backend(", observer_.ControlPid(), ")"));
+  edge_.control().Stop();
+  edge_.control().TakeBlock();
+  EXPECT_TRUE(Eventually([&] { return observer_.ControlPid() == 0; }, kPatience));
+  // As often as it would have been tried.
+  test::Answer<bool> later;
+  edge_.loop().Post([&] {
+    edge_.loop().RunAfter(std::chrono::milliseconds(300), [answer = later.Callback()] { answer(true); });
+  });
+  EXPECT_TRUE(Eventually([&] { return later.here(); }, kPatience));
+  EXPECT_EQ(observer_.ControlPid(), 0);
+  EXPECT_EQ(blocks.All().size(), 1U);
 }
 
 TEST_F(ControlConnectionTest, LeavesALaterBackendWithTheSamePidAlone) {

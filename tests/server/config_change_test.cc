@@ -85,9 +85,43 @@ TEST_F(ConfigChangeTest, AnotherKindOfDatabaseNeedsARestart) {
               ElementsAre("pools.a.target_session", "pools.b.target_session"));
 }
 
-TEST_F(ConfigChangeTest, APoolThatComesOrGoesNeedsARestart) {
+TEST_F(ConfigChangeTest, APoolComesOrGoes) {
   after_.pools = {PoolNamed("b"), PoolNamed("c")};
-  EXPECT_THAT(Compare(before_, after_).needs_restart, ElementsAre("pools.a", "pools.c"));
+  const ConfigChange change = Compare(before_, after_);
+  EXPECT_THAT(Names(change.added), ElementsAre("c"));
+  EXPECT_THAT(change.removed, ElementsAre("a"));
+  EXPECT_THAT(Names(change.pools), ElementsAre("b", "c"));
+  EXPECT_THAT(change.limits, IsEmpty());
+  EXPECT_THAT(change.moved, IsEmpty());
+  EXPECT_THAT(change.needs_restart, IsEmpty());
+}
+
+TEST_F(ConfigChangeTest, APoolGoesWithThoseThatHaveTheirTokensFromIt) {
+  before_.pools[1].primary = "a";
+  after_.pools = {PoolNamed("c")};
+  const ConfigChange change = Compare(before_, after_);
+  EXPECT_THAT(change.removed, ElementsAre("a", "b"));
+  EXPECT_THAT(change.needs_restart, IsEmpty());
+}
+
+// The one that stays has its tokens from it until the next start, whatever the file says.
+TEST_F(ConfigChangeTest, APoolStaysThatOneThatStaysHasItsTokensFrom) {
+  before_.pools[1].primary = "a";
+  after_.pools = {PoolNamed("b")};
+  after_.pools[0].options.max_connections = 30;
+  const ConfigChange change = Compare(before_, after_);
+  EXPECT_THAT(change.removed, IsEmpty());
+  EXPECT_THAT(change.needs_restart, ElementsAre("pools.a", "pools.b.target_session"));
+  ASSERT_THAT(Names(change.pools), ElementsAre("a", "b"));
+  EXPECT_EQ(change.pools[1].primary, "a");
+  EXPECT_EQ(change.pools[1].options.max_connections, 30);
+
+  // And so it neither comes nor goes when the file names it again.
+  Config now = after_;
+  now.pools = change.pools;
+  const ConfigChange back = Compare(now, before_);
+  EXPECT_THAT(back.added, IsEmpty());
+  EXPECT_THAT(back.needs_restart, IsEmpty());
 }
 
 TEST_F(ConfigChangeTest, WhatIsTakenOnceNeedsARestart) {

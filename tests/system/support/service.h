@@ -32,7 +32,6 @@ class Service {
     if (const absl::Status listening = rpc_.Listen(); !listening.ok()) throw std::runtime_error("no port");
     lessor_.AddPool(pool, connector_, control_);
     control_.Start();
-    lessor_.Start();
     reaper_.Start();
     loop_thread_ = std::thread([this] { loop_.Run(); });
     rpc_.Serve({lessor_, clock_, history_, [this](auto) {
