@@ -126,7 +126,6 @@ TEST_F(ControlConnectionTest, EndsForGoodWhenItIsStopped) {
   });
   EXPECT_TRUE(Eventually([&] { return later.here(); }, kPatience));
   EXPECT_EQ(observer_.ControlPid(), 0);
-  EXPECT_EQ(blocks.All().size(), 1U);
 }
 
 TEST_F(ControlConnectionTest, LeavesALaterBackendWithTheSamePidAlone) {
