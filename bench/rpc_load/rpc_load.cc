@@ -3,8 +3,8 @@
 //
 //   rpc_load --target=127.0.0.1:7002 --what=lease --in-flight=64 --pid=$(pidof pglessor)
 //
-// Prints KEY=VALUE words: of a turn (two empty calls; Acquire and Release; a statement with `once`) the median in
-// microseconds, the microseconds between two that end, and the server's processor time.
+// Prints KEY=VALUE words: of a turn (two empty calls; Acquire and Release; a statement with `once`) the
+// median in microseconds, the microseconds between two that end, and the server's processor time.
 #include <grpcpp/grpcpp.h>
 #include <unistd.h>
 
@@ -110,7 +110,8 @@ class EmptyCaller final : public Caller {
 
  private:
   void Call() {
-    call_.Call([this](grpc::ClientContext* context) { return stub_.AsyncAcquire(context, {}, &queue_); }, this);
+    call_.Call([this](grpc::ClientContext* context) { return stub_.AsyncAcquire(context, {}, &queue_); },
+               this);
   }
 
   Floor::Stub& stub_;
@@ -126,7 +127,8 @@ class LeaseCaller final : public Caller {
 
   void Begin() override {
     holds_ = false;
-    acquire_.Call([this](grpc::ClientContext* context) { return stub_.AsyncAcquire(context, {}, &queue_); }, this);
+    acquire_.Call([this](grpc::ClientContext* context) { return stub_.AsyncAcquire(context, {}, &queue_); },
+                  this);
   }
   bool Happened(bool) override {
     if (holds_) {
@@ -135,8 +137,9 @@ class LeaseCaller final : public Caller {
     }
     holds_ = true;
     request_.set_lease_token(acquire_.response().lease_token());
-    release_.Call([this](grpc::ClientContext* context) { return stub_.AsyncRelease(context, request_, &queue_); },
-                  this);
+    release_.Call(
+        [this](grpc::ClientContext* context) { return stub_.AsyncRelease(context, request_, &queue_); },
+        this);
     return false;
   }
 
@@ -206,8 +209,8 @@ class Load {
   }
 
   void Run() {
-    const auto length =
-        std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(absl::GetFlag(FLAGS_seconds)));
+    const auto length = std::chrono::duration_cast<Clock::duration>(
+        std::chrono::duration<double>(absl::GetFlag(FLAGS_seconds)));
     for (const auto& caller : callers_) Begin(*caller);
     CarryUntil(Clock::now() + length / 10);
     took_.clear();
@@ -217,7 +220,8 @@ class Load {
     CarryUntil(start + length);
     const double passed = Microseconds(Clock::now() - start);
     const double turns = static_cast<double>(took_.size());
-    std::nth_element(took_.begin(), took_.begin() + static_cast<std::ptrdiff_t>(took_.size() / 2), took_.end());
+    std::nth_element(took_.begin(), took_.begin() + static_cast<std::ptrdiff_t>(took_.size() / 2),
+                     took_.end());
     std::printf("p50_us=%.1f us_a_turn=%.2f processor_us=%.2f\n", took_[took_.size() / 2], passed / turns,
                 (ProcessorTime(pid) - used) / turns);
   }
