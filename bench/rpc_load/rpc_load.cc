@@ -1,7 +1,7 @@
 // What callers over gRPC see, and what they cost the server: so many at once, on one channel, one completion
 // queue and one thread. The same program loads pglessor and the server of empty calls.
 //
-//   rpc_load --target=127.0.0.1:7002 --what=lease --in-flight=64 --pid=$(pidof pglessor)
+//   rpc_load --target=127.0.0.1:7002 --what=lease --in_flight=64 --pid=$(pidof pglessor)
 //
 // Prints KEY=VALUE words: of a turn (two empty calls; Acquire and Release; a statement with `once`) the
 // median in microseconds, the microseconds between two that end, and the server's processor time.
@@ -195,7 +195,7 @@ class Load {
   Load() : channel_(grpc::CreateChannel(absl::GetFlag(FLAGS_target), grpc::InsecureChannelCredentials())) {
     const std::string what = absl::GetFlag(FLAGS_what);
     const int count = absl::GetFlag(FLAGS_in_flight);
-    Require(count > 0 && absl::GetFlag(FLAGS_seconds) > 0, "--in-flight and --seconds: expected more than 0");
+    Require(count > 0 && absl::GetFlag(FLAGS_seconds) > 0, "--in_flight and --seconds: expected more than 0");
     while (static_cast<int>(callers_.size()) < count) {
       if (what == "empty" || what == "empty-pair") {
         callers_.push_back(std::make_unique<EmptyCaller>(*floor_, queue_, what == "empty" ? 1 : 2));

@@ -97,8 +97,6 @@ Health::Health()
              },
              [this](const std::shared_ptr<CheckCall>& call) { Check(*call); }, Door::kOpen} {}
 
-Health::~Health() = default;
-
 void Health::Serve(CallQueue& queue, const Backend&) {
   queue_ = &queue;
   CheckCall::Serve(queue, check_);
@@ -127,8 +125,8 @@ void Health::Check(CheckCall& call) const {
   response.set_status(StatusOf(call.request().service()));
   if (response.status() == Response::SERVICE_UNKNOWN) {
     call.Fail(grpc::Status(grpc::StatusCode::NOT_FOUND,
-                           "no such service; expected the name of one that reflection lists, or nothing for "
-                           "the server as a whole"));
+                           "no such service; expected pglessor.v1.LeaseService, pglessor.v1.SqlService, "
+                           "pglessor.v1.OperatorService, or nothing for the server as a whole"));
   } else {
     call.Finish(response);
   }

@@ -24,7 +24,6 @@ class Health : public Service {
   class Watch;
 
   Health();
-  ~Health() override;
 
   grpc::Service& service() override { return async_; }
   void Serve(CallQueue& queue, const Backend& backend) override;
