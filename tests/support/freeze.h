@@ -14,7 +14,8 @@
 
 namespace pglessor::test {
 
-// Whether each of its threads is stopped, by proc(5).
+// Whether none of its threads goes on, by proc(5): each is stopped, or is a zombie, which its parent may be
+// too frozen to reap.
 inline bool Frozen(pid_t pid) {
   std::error_code gone;
   for (const auto& thread :
@@ -22,7 +23,9 @@ inline bool Frozen(pid_t pid) {
     std::ifstream file(thread.path() / "stat");
     const std::string stat{std::istreambuf_iterator<char>(file), {}};
     const size_t name_ends = stat.rfind(')');
-    if (name_ends == std::string::npos || stat.substr(name_ends, 3) != ") T") return false;
+    if (name_ends == std::string::npos) return false;
+    const std::string state = stat.substr(name_ends, 3);
+    if (state != ") T" && state != ") Z") return false;
   }
   return !gone;
 }
