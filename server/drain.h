@@ -4,11 +4,10 @@
 #pragma once
 
 #include <functional>
-#include <optional>
+#include <mutex>
 #include <utility>
 
 #include "server/core/clock.h"
-#include "server/core/mutex.h"
 
 namespace pglessor {
 
@@ -25,15 +24,16 @@ class Drain {
   Drain(const core::Clock& clock, std::function<void(core::Time)> begin)
       : clock_(clock), begin_(std::move(begin)) {}
 
-  // Leases may live on for `timeout` from now. Where it has begun already, its deadline stands.
+  // Leases may live on for `timeout` from now. Where it has begun already, its deadline stands; either way
+  // nothing is granted any more when this returns.
   Begun Begin(core::Duration timeout);
 
  private:
   const core::Clock& clock_;
   const std::function<void(core::Time)> begin_;
 
-  core::Mutex mutex_;
-  std::optional<Begun> begun_ ABSL_GUARDED_BY(mutex_);
+  std::once_flag once_;
+  Begun begun_;  // written once
 };
 
 }  // namespace pglessor

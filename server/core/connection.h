@@ -106,7 +106,8 @@ class FencingSource {
     uint64_t first = 0;
     uint64_t count = 0;
   };
-  using Taken = absl::AnyInvocable<void(Block)>;
+  // False: it wants no more, and is told of none.
+  using Taken = absl::AnyInvocable<bool(Block)>;
 
   virtual ~FencingSource() = default;
 

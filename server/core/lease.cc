@@ -17,7 +17,7 @@ Lease::Lease(LeaseGrant grant, const LeaseLimits& limits)
       idle_since_(grant_.acquired) {}
 
 absl::StatusOr<StatementId> Lease::TakePermit(Time now) {
-  if (!Alive(now)) return EndedError(end_reason_.value_or(EndReason::kExpired));
+  if (!Alive(now)) return Ended();
   if (permit_taken_) {
     return MakeError(absl::StatusCode::kAborted,
                      "another statement runs on this lease: one lease runs one statement at a time; "
@@ -65,7 +65,7 @@ Lease::Look Lease::LookAt(Time now) {
 }
 
 absl::Status Lease::Renew(Time now, std::optional<Duration> ttl, Time latest) {
-  if (!Alive(now)) return EndedError(end_reason_.value_or(EndReason::kExpired));
+  if (!Alive(now)) return Ended();
   // Its drain is over, and whoever ends it is on the way.
   if (now >= latest) return EndedError(EndReason::kDrained);
   ttl_ = ttl.value_or(ttl_);
@@ -80,8 +80,9 @@ void Lease::RenewIfDue(Time now, Time latest) {
 }
 
 void Lease::Extend(Time now, Time latest) {
-  expiry_ =
-      std::min({SaturatingAdd(now, ttl_), latest, SaturatingAdd(grant_.acquired, limits_.max_lifetime)});
+  const Time own = std::min(SaturatingAdd(now, ttl_), SaturatingAdd(grant_.acquired, limits_.max_lifetime));
+  expiry_ = std::min(own, latest);
+  over_by_ = own <= latest ? EndReason::kExpired : EndReason::kDrained;
   term_ = expiry_ - now;
 }
 
@@ -93,7 +94,7 @@ Time Lease::due() const {
 bool Lease::End(Time now, EndReason reason) {
   if (state_ != LeaseState::kActive) return false;
   if (reason == EndReason::kUnclaimed && claimed_ && now < expiry_) return false;
-  end_reason_ = now < expiry_ ? reason : EndReason::kExpired;
+  end_reason_ = now < expiry_ ? reason : over_by_;
   state_ = LeaseState::kEnding;
   return true;
 }
@@ -136,7 +137,8 @@ absl::Status EndedError(EndReason reason) {
       break;
     case EndReason::kRevoked:
       message =
-          "the lease was revoked by an operator and its open transaction, if any, was rolled back; "
+          "the lease was revoked, by an operator or because its holder idled for longer than the pool's "
+          "max_think_time or max_idle_in_transaction, and its open transaction, if any, was rolled back; "
           "acquire another";
       break;
     case EndReason::kPoolReset:

@@ -6,8 +6,8 @@
 //                         End        Fenced
 //
 // Invariants
-//   1. At `now >= expiry` the lease is expired, whatever the reaper has seen: every member that takes
-//      `now` judges by that alone.
+//   1. At `now >= expiry` the lease is over, whatever the reaper has seen: every member that takes `now`
+//      judges by that alone. It ends kExpired then, or kDrained where a drain is why it was not longer.
 //   2. Whoever ends it first gives the end reason, and it never changes.
 //   3. At most one statement has the permit, and none gets it once the lease is not active.
 #pragma once
@@ -34,7 +34,7 @@ enum class TransactionState { kNone, kOpen };
 enum class EndReason {
   kReleased,        // by its holder
   kExpired,         // by time
-  kRevoked,         // by an operator
+  kRevoked,         // by an operator, or since its holder idled for longer than the pool allows
   kPoolReset,       // with its pool's generation
   kConnectionLost,  // its backend died
   kDrained,         // the service is shutting down, or its pool was removed
@@ -86,6 +86,12 @@ struct LeaseLimits {
   }
 };
 
+// FAILED_PRECONDITION with the end reason, and what that means for the holder.
+absl::Status EndedError(EndReason reason);
+
+// The end reason's word in errors: "LEASE_EXPIRED".
+const char* EndReasonCode(EndReason reason);
+
 class Lease {
  public:
   Lease(LeaseGrant grant, const LeaseLimits& limits);
@@ -128,14 +134,15 @@ class Lease {
   // Active and not yet expired.
   bool Alive(Time now) const { return state_ == LeaseState::kActive && now < expiry_; }
 
-  // True if this call ended it. An active lease whose time is over ends kExpired, whatever `reason` says;
-  // kUnclaimed ends only one that was not claimed.
+  // True if this call ended it. An active lease whose time is over ends by that, whatever `reason` says
+  // (invariant 1); kUnclaimed ends only one that was not claimed.
   bool End(Time now, EndReason reason);
   // The fence stands: kEnding → kEnded.
   void Fenced();
 
  private:
   void Extend(Time now, Time latest);
+  absl::Status Ended() const { return EndedError(end_reason_.value_or(over_by_)); }
 
   const LeaseGrant grant_;
   const LeaseLimits limits_;
@@ -144,6 +151,7 @@ class Lease {
   Duration ttl_;   // as asked for
   Duration term_;  // from the last grant or renewal to the expiry
   Time expiry_;
+  EndReason over_by_ = EndReason::kExpired;  // how it ends at its expiry
   bool permit_taken_ = false;
   bool claimed_ = false;
   StatementId last_statement_;
@@ -151,11 +159,5 @@ class Lease {
   TransactionState transaction_ = TransactionState::kNone;
   bool leak_told_ = false;
 };
-
-// FAILED_PRECONDITION with the end reason, and what that means for the holder.
-absl::Status EndedError(EndReason reason);
-
-// The end reason's word in errors: "LEASE_EXPIRED".
-const char* EndReasonCode(EndReason reason);
 
 }  // namespace pglessor::core

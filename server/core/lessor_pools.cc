@@ -71,10 +71,9 @@ absl::StatusOr<Pool*> Lessor::FindPool(absl::string_view name) const {
 
 absl::StatusOr<Pool*> Lessor::FindPool(const AcquireRequest& request) const {
   Pool* pool = pools_.Find(request.pool);
-  // A retry is no new acquire: a lease that was granted before its pool was removed is still to be had.
-  if (pool == nullptr && !request.request_id.empty() && requests_.Knows(request)) {
-    pool = pools_.FindShown(request.pool);
-  }
+  // A retry is no new acquire: a lease that was granted before its pool was removed, or by the fallback of
+  // one that has gone since, is still to be had.
+  if (pool == nullptr && !request.request_id.empty()) pool = requests_.PoolOf(request);
   return Found(pool, request.pool);
 }
 

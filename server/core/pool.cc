@@ -66,7 +66,12 @@ void Pool::Decide(Step step, Tell tell) {
 
 void Pool::Start() {
   fencing_.Subscribe([this](FencingSource::Block block) {
-    Decide([&](PoolState& state, Time now, Actions& actions) { state.AddFencingBlock(now, block, actions); });
+    bool goes_on = true;
+    Decide([&](PoolState& state, Time now, Actions& actions) {
+      goes_on = !state.removed();
+      state.AddFencingBlock(now, block, actions);
+    });
+    return goes_on;
   });
   Tick();
 }

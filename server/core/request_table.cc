@@ -10,6 +10,7 @@ namespace pglessor::core {
 struct RequestTable::Entry {
   Key key;
   AcquireRequest request;
+  Pool* pool = nullptr;  // the first attempt's
   Duration unclaimed_timeout{};
   std::vector<AttemptRef> attempts;
   std::optional<Place> place;
@@ -47,6 +48,7 @@ absl::StatusOr<RequestTable::Joined> RequestTable::Join(const AcquireRequest& re
     found->second = std::make_shared<Entry>();
     found->second->key = std::move(key);
     found->second->request = request;
+    found->second->pool = attempt->pool;
     found->second->unclaimed_timeout = unclaimed_timeout;
     found->second->queues = attempt->deadline > attempt->since;
     found->second->wait_until = attempt->unqueued_deadline;
@@ -80,10 +82,11 @@ RequestTable::Key RequestTable::KeyOf(const AcquireRequest& request) {
   return {request.identity, request.tenant, request.request_id};
 }
 
-bool RequestTable::Knows(const AcquireRequest& request) const {
+Pool* RequestTable::PoolOf(const AcquireRequest& request) const {
   const Key key = KeyOf(request);
   const MutexLock lock(mutex_);
-  return entries_.contains(key);
+  const auto found = entries_.find(key);
+  return found == entries_.end() ? nullptr : found->second->pool;
 }
 
 void RequestTable::Attach(const AttemptRef& attempt, const std::shared_ptr<Entry>& entry) {

@@ -81,8 +81,8 @@ class RequestTable {
   // Fails with: INVALID_ARGUMENT REQUEST_ID_REUSED.
   absl::StatusOr<Joined> Join(const AcquireRequest& request, Duration unclaimed_timeout,
                               const AttemptRef& attempt);
-  // Whether an acquire with that request_id is known: this is a retry of it.
-  bool Knows(const AcquireRequest& request) const;
+  // The pool that the first attempt with that request_id asked; null if this would be the first.
+  Pool* PoolOf(const AcquireRequest& request) const;
 
   // The first attempt has its place; one of an earlier step than it has already counts for nothing. Returns
   // until when it must last, if others made that later.

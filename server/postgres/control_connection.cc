@@ -190,8 +190,7 @@ void ControlConnection::OnWhoIsThere(size_t asked_about, const absl::StatusOr<st
 
 void ControlConnection::Subscribe(Taken taken) {
   loop_.Post([this, taken = std::move(taken)]() mutable {
-    subscribers_.push_back({std::move(taken)});
-    AskForBlock(subscribers_.back());
+    AskForBlock(subscribers_.emplace_back(std::make_shared<Subscriber>(std::move(taken))));
   });
 }
 
@@ -200,21 +199,22 @@ void ControlConnection::TakeBlock() {
 }
 
 void ControlConnection::AskForBlocks() {
-  for (Subscriber& subscriber : subscribers_) AskForBlock(subscriber);
+  for (const auto& subscriber : subscribers_) AskForBlock(subscriber);
 }
 
-void ControlConnection::AskForBlock(Subscriber& subscriber) {
-  if (subscriber.asked) return;
-  subscriber.asked = true;
-  Ask({kTakeBlock, [this, &subscriber](const absl::StatusOr<std::string>& answer) {
-         subscriber.asked = false;
+void ControlConnection::AskForBlock(const std::shared_ptr<Subscriber>& subscriber) {
+  if (subscriber->asked) return;
+  subscriber->asked = true;
+  Ask({kTakeBlock, [this, subscriber](const absl::StatusOr<std::string>& answer) {
+         subscriber->asked = false;
          uint64_t transaction = 0;
          if (answer.ok() && absl::SimpleAtoi(*answer, &transaction)) {
-           subscriber.taken({transaction << kFencingShift, uint64_t{1} << kFencingShift});
+           if (subscriber->taken({transaction << kFencingShift, uint64_t{1} << kFencingShift})) return;
+           std::erase(subscribers_, subscriber);
          } else if (backend_ != nullptr) {
            // A standby, or a database that takes no writes just now. Where the connection was lost,
            // its return asks again.
-           loop_.RunAfter(kLastReopenPause, [this, &subscriber] { AskForBlock(subscriber); });
+           loop_.RunAfter(kLastReopenPause, [this, subscriber] { AskForBlock(subscriber); });
          }
        }});
 }

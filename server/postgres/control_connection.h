@@ -77,11 +77,12 @@ class ControlConnection : public core::FencingSource, private Backend::Listener 
   void OnWhoIsThere(size_t asked_about, const absl::StatusOr<std::string>& answer);
   // Whoever takes fencing blocks: each block goes to one, for none comes twice.
   struct Subscriber {
+    explicit Subscriber(Taken to) : taken(std::move(to)) {}
     Taken taken;
     bool asked = false;
   };
   void AskForBlocks();
-  void AskForBlock(Subscriber& subscriber);
+  void AskForBlock(const std::shared_ptr<Subscriber>& subscriber);
   void CheckDeadlines();
   void Drop(const absl::Status& why);
 
@@ -92,7 +93,7 @@ class ControlConnection : public core::FencingSource, private Backend::Listener 
 
   executor::EventLoop& loop_;
   Address address_;
-  std::deque<Subscriber> subscribers_;
+  std::vector<std::shared_ptr<Subscriber>> subscribers_;  // each shared with what was asked for it
 
   // Backends that are to go, all asked about at once: a pool that is replaced closes as many as it has.
   struct Awaited {

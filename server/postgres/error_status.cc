@@ -93,13 +93,16 @@ bool EndsConnection(const PGresult& error) {
 NameFault NameFaultOf(const PGresult& error) {
   const absl::string_view sqlstate = FieldOf(error, PG_DIAG_SQLSTATE);
   const absl::string_view routine = FieldOf(error, PG_DIAG_SOURCE_FUNCTION);
+  const bool outdated = sqlstate == "0A000" && routine == "RevalidateCachedQuery";
   if (FieldOf(error, PG_DIAG_CONTEXT).empty()) {
     if (sqlstate == "26000" && routine == "FetchPreparedStatement") return NameFault::kUnknown;
     if (sqlstate == "42P05" && routine == "StorePreparedStatement") return NameFault::kUnknown;
-    if (sqlstate == "0A000" && routine == "RevalidateCachedQuery") return NameFault::kOutdated;
+    if (outdated) return NameFault::kOutdated;
   }
+  // Outdated with a context, it may be a function's own, or ours where PostgreSQL shows the parameters of
+  // what fails (log_parameter_max_length_on_error).
   const bool of_types = absl::StartsWith(sqlstate, "22") || absl::StartsWith(sqlstate, "42");
-  return of_types ? NameFault::kDoubtful : NameFault::kNone;
+  return outdated || of_types ? NameFault::kDoubtful : NameFault::kNone;
 }
 
 absl::Status OpenError(absl::string_view message) {
@@ -108,7 +111,7 @@ absl::Status OpenError(absl::string_view message) {
   const std::string text(absl::StripAsciiWhitespace(message.substr(0, message.find('\n'))));
   if (absl::StartsWith(sqlstate, "28") || sqlstate == "3D000") {
     return core::MakeError(absl::StatusCode::kFailedPrecondition,
-                           absl::StrCat("the database refuses our credentials: ", text),
+                           absl::StrCat("the database refuses us: ", text),
                            {.reason = core::reason::kDatabaseAuthFailed});
   }
   if (absl::StartsWith(sqlstate, "53")) return absl::ResourceExhaustedError(text);

@@ -50,6 +50,7 @@ struct RunningStatement {
   bool answered = false;     // ReadyForQuery has come
   std::optional<executor::EventLoop::TimerId> timeout;
 };
+
 class Session : public core::Connection,
                 public std::enable_shared_from_this<Session>,
                 private Backend::Listener {
@@ -85,6 +86,9 @@ class Session : public core::Connection,
   // On the loop.
   void Start(core::StatementKey key, core::Statement statement, std::shared_ptr<core::StatementSink> sink);
   bool RunUnnamed();
+  // Whether a setting by which PostgreSQL reads literals is another than when this was asked last: a function
+  // may have changed it.
+  bool SettingsMoved();
   void RequestCancel();
   void SendCancel();
   void OnCancelled(const absl::Status& outcome);
@@ -122,6 +126,7 @@ class Session : public core::Connection,
   std::optional<RunningStatement> running_;
   std::optional<core::LeaseLabel> label_;  // the lease's, until a statement takes it along
   StatementCache names_;
+  Reported settings_;
   Step step_ = Step::kStatement;
   core::LeaseCounter fenced_through_;
   int cancels_in_flight_ = 0;

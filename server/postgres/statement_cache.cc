@@ -62,32 +62,49 @@ bool SetsCustomSetting(absl::string_view sql) {
   return BeginsWithCustomSetting(words[qualified && words.size() > 2 ? 2 : 1]);
 }
 
-// Of one that begins with a word of kRepeatable. It looks at words wherever they stand: one too many goes
-// without a name, and that is all.
-Kind KindByWords(absl::string_view sql) {
-  Kind kind = Kind::kRepeatable;
+// Where `word` stands around the `_` at `at`; nothing if it does not.
+absl::string_view WordAround(absl::string_view sql, size_t at, absl::string_view word) {
+  const size_t before = word.find('_');
+  if (at < before) return {};
+  const absl::string_view found = sql.substr(at - before, word.size());
+  return absl::EqualsIgnoreCase(found, word) ? found : absl::string_view();
+}
+
+// Whether it may call set_config for a setting of PostgreSQL's, or write to the view that does. Both of these
+// words, and this one of a text of any length, are looked for wherever they stand: one too many costs names,
+// and that is all.
+bool ChangesSettings(absl::string_view sql) {
+  for (size_t at = sql.find('_'); at != absl::string_view::npos; at = sql.find('_', at + 1)) {
+    if (!WordAround(sql, at, "pg_settings").empty()) return true;
+    const absl::string_view call = WordAround(sql, at, "set_config");
+    if (call.empty()) continue;
+    absl::string_view arguments(call.end(), static_cast<size_t>(sql.end() - call.end()));
+    if (!absl::ConsumePrefix(&arguments, "('") || !BeginsWithCustomSetting(arguments)) return true;
+  }
+  return false;
+}
+
+// Whether a literal in it may be read against the clock. Once parsed, 'now' is a constant; now() is not.
+bool ReadsTheClock(absl::string_view sql) {
   while (true) {
     const absl::string_view word = TakeWord(sql);
-    if (word.empty()) return kind;
-    if (absl::EqualsIgnoreCase(word, "set_config") &&
-        !(absl::ConsumePrefix(&sql, "('") && BeginsWithCustomSetting(sql))) {
-      return Kind::kUnsettling;
+    if (word.empty()) return false;
+    if (absl::EqualsIgnoreCase(word, "today") || absl::EqualsIgnoreCase(word, "tomorrow") ||
+        absl::EqualsIgnoreCase(word, "yesterday") ||
+        (absl::EqualsIgnoreCase(word, "now") && !absl::StartsWith(sql, "("))) {
+      return true;
     }
-    // Once parsed, 'now' is a constant; now() is not.
-    const bool read_by_clock = absl::EqualsIgnoreCase(word, "today") ||
-                               absl::EqualsIgnoreCase(word, "tomorrow") ||
-                               absl::EqualsIgnoreCase(word, "yesterday") ||
-                               (absl::EqualsIgnoreCase(word, "now") && !absl::StartsWith(sql, "("));
-    if (read_by_clock) kind = Kind::kHarmless;
   }
 }
 
 Kind KindOf(absl::string_view sql) {
   const std::string keyword = core::FirstKeyword(sql);
-  if (std::binary_search(kHarmless.begin(), kHarmless.end(), keyword)) return Kind::kHarmless;
   if (keyword == "SET" && SetsCustomSetting(sql)) return Kind::kHarmless;
-  if (!std::binary_search(kRepeatable.begin(), kRepeatable.end(), keyword)) return Kind::kUnsettling;
-  return sql.size() <= StatementCache::kMaxText ? KindByWords(sql) : Kind::kHarmless;
+  const bool repeatable = std::binary_search(kRepeatable.begin(), kRepeatable.end(), keyword);
+  const bool known = repeatable || std::binary_search(kHarmless.begin(), kHarmless.end(), keyword);
+  if (!known || ChangesSettings(sql)) return Kind::kUnsettling;
+  return repeatable && sql.size() <= StatementCache::kMaxText && !ReadsTheClock(sql) ? Kind::kRepeatable
+                                                                                     : Kind::kHarmless;
 }
 
 // What PostgreSQL is told to parse: the parameters' number and types, and the text. Empty where that is too

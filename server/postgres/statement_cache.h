@@ -9,9 +9,10 @@
 //
 //  1. PostgreSQL holds at most kMaxPrepared of our names: nothing more is prepared then until Clear. Those
 //     that are forgotten count, for PostgreSQL keeps them until the session is cleaned.
-//  2. A statement means by its name what it would mean without: whatever of this session's may change what
-//     names, settings or literals mean makes us forget all, and prepare nothing while its transaction is
-//     open.
+//  2. A statement means by its name what it would mean without: a text that may change what names, settings
+//     or literals mean makes us forget all, and prepare nothing while its transaction is open. What a
+//     function changes cannot be seen in a text; its session tells of those settings that PostgreSQL reports
+//     (Forget).
 //  3. A text whose literals PostgreSQL reads against the clock ('today') gets no name.
 //
 // Threads: one at a time; the session's loop.
@@ -45,7 +46,7 @@ enum class NameFault {
   kNone,
   kUnknown,   // PostgreSQL has no such name, or had it already: nothing was run
   kOutdated,  // the statement's columns are others now: nothing was run
-  kDoubtful,  // it may come from the types with which it was prepared, and that have changed since
+  kDoubtful,  // it may come from what it was prepared with, and that has changed since
 };
 
 class StatementCache {
@@ -66,6 +67,8 @@ class StatementCache {
   void OnUnnamedFailed();
   // A command without columns was done.
   void OnCommand(absl::string_view tag);
+  // What they mean may be another thing now.
+  void Forget() { names_.clear(); }
   // The lease has ended; whoever comes next finds a session that knows no names.
   void Clear() { *this = {}; }
 

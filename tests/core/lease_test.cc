@@ -111,7 +111,18 @@ TEST(Lease, IsNeverRenewedPastTheLatestEnd) {
   EXPECT_EQ(lease.expiry(), latest);
   ASSERT_THAT(lease.Renew(latest - 1ns, 1h, latest), IsOk());
   EXPECT_EQ(lease.expiry(), latest);
-  EXPECT_THAT(lease.Renew(latest, 1h, latest), HasReason("LEASE_EXPIRED"));
+  EXPECT_THAT(lease.Renew(latest, 1h, latest), HasReason("LEASE_DRAINED"));
+  EXPECT_TRUE(lease.End(latest, EndReason::kExpired));
+  EXPECT_EQ(lease.end_reason(), EndReason::kDrained);
+}
+
+// A drain is on, and is not why it was too short.
+TEST(Lease, ExpiresBeforeALaterDrainAsEver) {
+  Lease lease = NewLease();
+  ASSERT_THAT(lease.Renew(kStart, 2s, kStart + 15s), IsOk());
+  EXPECT_THAT(lease.TakePermit(kStart + 2s).status(), HasReason("LEASE_EXPIRED"));
+  EXPECT_TRUE(lease.End(kStart + 15s, EndReason::kDrained));
+  EXPECT_EQ(lease.end_reason(), EndReason::kExpired);
 }
 
 // Its end was later than the drain's, which has come: whoever ends it then is on the way.

@@ -217,7 +217,7 @@ TEST_F(LessorOperatorsTest, ADrainBoundsRenewals) {
   lessor_->Drain(clock_.Now() + 10s);
   EXPECT_THAT(lessor_->Renew(lease.grant.counter, 1h), IsOk());
   clock_.Advance(10s);
-  EXPECT_THAT(lessor_->Renew(lease.grant.counter, 1h), HasReason("LEASE_EXPIRED"));
+  EXPECT_THAT(lessor_->Renew(lease.grant.counter, 1h), HasReason("LEASE_DRAINED"));
 }
 
 }  // namespace

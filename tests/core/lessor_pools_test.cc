@@ -173,7 +173,7 @@ TEST_F(LessorPoolsTest, LeasesThatRenewThemselvesEndWithARemovedOneToo) {
   EXPECT_EQ(spare_connector_.backends(), 1);
   Tick(1s);
   EXPECT_EQ(spare_connector_.backends(), 0);
-  EXPECT_FALSE(lessor_->Renew(lease.grant.counter, std::nullopt).ok());
+  EXPECT_THAT(lessor_->Renew(lease.grant.counter, std::nullopt), HasReason("LEASE_DRAINED"));
 }
 
 TEST_F(LessorPoolsTest, ADrainOfTheServiceEndsThemSooner) {
@@ -221,6 +221,41 @@ TEST_F(LessorPoolsTest, ARetryStillHasALeaseThatWasGrantedBefore) {
   EXPECT_EQ(Granted(Acquire(request)).grant.counter, lease.grant.counter);
   request.request_id = "7f1c0e52-9f0a-4b1e-8b53-2f4a4c1de002";
   EXPECT_THAT(*Acquire(request), HasReason("POOL_NOT_FOUND"));
+}
+
+TEST_F(LessorPoolsTest, ARetryStillHasTheLeaseOfAFallbackThoughThePoolThatItAskedHasGone) {
+  AddSpare(1);
+  ASSERT_THAT(lessor_->Reconfigure("spare",
+                                   [](PoolOptions options) {
+                                     options.fallback_pool = "default";
+                                     return options;
+                                   }),
+              IsOk());
+  const LeaseView held = HoldSpare();
+  AcquireRequest request = OfPool("spare");
+  request.request_id = "7f1c0e52-9f0a-4b1e-8b53-2f4a4c1de003";
+  request.wait = 0s;
+  request.allow_fallback = true;
+  const LeaseView lease = Granted(Acquire(request));
+  ASSERT_EQ(lease.grant.pool, "default");
+  Release(held.grant.counter);
+  RemoveSpare();
+  Tick();
+  ASSERT_THAT(gone_, ElementsAre(Stage::kGone));
+  EXPECT_EQ(Granted(Acquire(request)).grant.counter, lease.grant.counter);
+  request.pool = "default";
+  EXPECT_THAT(*Acquire(request), HasReason("REQUEST_ID_REUSED"));
+  request.pool = "other";
+  EXPECT_THAT(*Acquire(request), HasReason("REQUEST_ID_REUSED"));
+}
+
+TEST_F(LessorPoolsTest, ARemovedOneWantsNoMoreFencingTokens) {
+  AddSpare(1);
+  RemoveSpare();
+  Tick();
+  spare_fencing_.GiveNext();
+  executor_.RunDue();
+  EXPECT_FALSE(spare_fencing_.wanted());
 }
 
 // --- another of the same name --------------------------------------------------------------------

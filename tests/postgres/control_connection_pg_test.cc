@@ -2,6 +2,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <memory>
 #include <mutex>
@@ -28,6 +29,7 @@ class Blocks {
     edge.control().Subscribe([taken = taken_](Block block) {
       const std::scoped_lock lock(taken->mutex);
       taken->blocks.push_back(block);
+      return true;
     });
   }
 
@@ -65,6 +67,21 @@ TEST_F(ControlConnectionTest, BringsABlockUnaskedAndOneForEachTakeBlock) {
     ASSERT_TRUE(blocks.Reach(i));
   }
   ExpectRising(blocks.All());
+}
+
+TEST_F(ControlConnectionTest, BringsNoMoreToOneThatWantsNone) {
+  std::atomic<int> told{0};
+  edge_.control().Subscribe([&told](Block) {
+    ++told;
+    return false;
+  });
+  const Blocks blocks(edge_);
+  for (size_t i = 1; i <= 3; ++i) {
+    ASSERT_TRUE(blocks.Reach(i));
+    edge_.control().TakeBlock();
+  }
+  ASSERT_TRUE(blocks.Reach(4));
+  EXPECT_EQ(told, 1);
 }
 
 TEST_F(ControlConnectionTest, OfTwoReplicasBringsEachBlocksOfItsOwn) {

@@ -364,6 +364,28 @@ TEST_F(SessionNamesTest, TellOnceOfAChangeThatMeetsATransaction) {
   observer_.Query("ALTER TABLE named DROP COLUMN by_others");
 }
 
+// PostgreSQL gives the refusal a context then, as it gives one to what fails inside a function.
+TEST_F(SessionNamesTest, TellOnceOfAChangeWherePostgresShowsParameters) {
+  LeasedSession session(edge_);
+  session.MustRun({"SET log_parameter_max_length_on_error = -1"});
+  const core::Statement find = Sql("SELECT * FROM named WHERE n = $1", {"5"});
+  for (int i = 0; i < 2; ++i) session.Run(find);
+  observer_.Query("ALTER TABLE named ADD COLUMN by_others text");
+  EXPECT_EQ(MetadataOf(session.Run(find)->end().error, "sqlstate"), "0A000");
+  EXPECT_THAT(session.Run(find)->columns(), SizeIs(2));
+  observer_.Query("ALTER TABLE named DROP COLUMN by_others");
+}
+
+// No text shows what a function does.
+TEST_F(SessionNamesTest, MeanWhatAFunctionsSettingsMakeThem) {
+  LeasedSession session(edge_);
+  const std::string sql = "SELECT ('2024-01-01 00:00'::timestamptz AT TIME ZONE 'UTC')::text";
+  session.MustRun({"SET TimeZone = 'UTC'", sql, sql});
+  EXPECT_EQ(session.Value(sql), "2024-01-01 00:00:00");
+  session.Run(Sql("SELECT run_once($1)", {"SET TimeZone = 'Asia/Kathmandu'"}));
+  for (int i = 0; i < kRuns; ++i) EXPECT_EQ(session.Value(sql), "2023-12-31 18:15:00");
+}
+
 TEST_F(SessionNamesTest, TellOnceOfAParameterThatHasAnotherType) {
   LeasedSession session(edge_);
   const core::Statement find = Sql("SELECT n FROM named WHERE n = $1", {"5"});

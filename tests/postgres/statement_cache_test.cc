@@ -167,6 +167,34 @@ TEST_F(StatementCacheTest, KeepsThemThroughATransactionThatChangesNothing) {
   }
 }
 
+// Where a text is too long for a name, or begins with a word that changes nothing by itself, too.
+TEST_F(StatementCacheTest, FindsAChangeOfSettingsWhereverItStands) {
+  const std::string long_text(StatementCache::kMaxText, ' ');
+  for (const std::string& changes : {
+           absl::StrCat("SELECT set_config('TimeZone', 'UTC', false)", long_text),
+           std::string("DECLARE c CURSOR FOR SELECT Set_Config('TimeZone', 'UTC', false)"),
+           std::string("COPY (SELECT set_config('TimeZone', 'UTC', false)) TO STDOUT"),
+           std::string("UPDATE pg_settings SET setting = 'UTC' WHERE name = 'TimeZone'"),
+           std::string("SELECT a_b, set_config ('app.x', 'y', false)"),
+       }) {
+    RunTwice(kSelect);
+    EXPECT_EQ(HowRun(changes), How::kUnnamed) << changes;
+    cache_.Settle();
+    EXPECT_EQ(HowRun(kSelect), How::kPrepare) << changes;
+    cache_.Clear();
+  }
+  for (const std::string& changes_not : {
+           absl::StrCat("SELECT set_config('app.tenant', 'a', true)", long_text),
+           std::string("SELECT settings_of_pg, _, set_, _config FROM t"),
+           std::string("DECLARE c CURSOR FOR SELECT a_b"),
+       }) {
+    RunTwice(kSelect);
+    HowRun(changes_not);
+    EXPECT_EQ(HowRun(kSelect), How::kPrepared) << changes_not;
+    cache_.Clear();
+  }
+}
+
 TEST_F(StatementCacheTest, ForgetsAllAfterASelectInto) {
   RunTwice(kSelect);
   cache_.OnCommand("INSERT 0 1");

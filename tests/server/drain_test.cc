@@ -1,7 +1,10 @@
 #include "server/drain.h"
 
+#include <atomic>
+#include <thread>
 #include <vector>
 
+#include "absl/synchronization/notification.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -30,6 +33,28 @@ TEST(Drain, TheFirstToBeginDecidesTheDeadline) {
   EXPECT_EQ(second.deadline, first.deadline);
   EXPECT_EQ(second.deadline_wall, first.deadline_wall);
   EXPECT_THAT(begun, ElementsAre(start + 30s));
+}
+
+// Whoever is second goes on as if it had begun it, so nothing may be granted any more.
+TEST(Drain, ASecondWaitsUntilItHasBegun) {
+  test::FakeClock clock;
+  absl::Notification asked, go_on;
+  std::atomic<bool> begun{false};
+  Drain drain(clock, [&](core::Time) {
+    asked.Notify();
+    go_on.WaitForNotification();
+    begun = true;
+  });
+  std::thread first([&] { drain.Begin(30s); });
+  asked.WaitForNotification();
+  std::thread second([&] {
+    drain.Begin(0s);
+    EXPECT_TRUE(begun);
+  });
+  std::this_thread::sleep_for(20ms);  // so that it is caught where it does not wait
+  go_on.Notify();
+  first.join();
+  second.join();
 }
 
 TEST(Drain, ATimeoutWithoutEndIsAsLongAsCanBe) {

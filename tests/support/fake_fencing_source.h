@@ -1,6 +1,7 @@
 // Fencing blocks without a database.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <utility>
 
@@ -41,12 +42,12 @@ class FakeFencingSource : public core::FencingSource {
   void GiveNext() {
     const core::MutexLock lock(mutex_);
     last_ += kBlock;
-    executor_.Post([this, block = Block{last_, kBlock}] { taken_(block); });
+    executor_.Post([this, block = Block{last_, kBlock}] { Tell(block); });
   }
 
   // Any block, as of a database that was restored or forgot.
   void Give(Block block) {
-    executor_.Post([this, block] { taken_(block); });
+    executor_.Post([this, block] { Tell(block); });
   }
 
   // A block was given, or is on its way.
@@ -60,9 +61,17 @@ class FakeFencingSource : public core::FencingSource {
     return asked_;
   }
 
+  // Whoever subscribed wants more.
+  bool wanted() const { return wanted_; }
+
  private:
+  void Tell(Block block) {
+    if (wanted_) wanted_ = taken_(block);
+  }
+
   core::Executor& executor_;
   Taken taken_;
+  std::atomic<bool> wanted_{true};
   mutable core::Mutex mutex_;
   uint64_t last_ ABSL_GUARDED_BY(mutex_) = 0;
   int asked_ ABSL_GUARDED_BY(mutex_) = 0;

@@ -5,6 +5,7 @@
 
 #include <csignal>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 
@@ -44,21 +45,22 @@ int Recoveries(const Process& postmaster) {
 }  // namespace
 
 OwnPostgres::OwnPostgres() : place_(folder_.path() / "pg") {
-  if (mkdir(place_.c_str(), 0700) != 0) GiveUp(place_ + " cannot be made");
-  if (geteuid() == 0) {
-    const auto user = postgres::SystemUserNamed("postgres");
-    if (!user.ok()) GiveUp(user.status().ToString());
-    if (chown(place_.c_str(), user->uid, user->gid) != 0) GiveUp(place_ + " cannot be given away");
-  }
-  Process initdb(Command("initdb", {"--pgdata", place_ + "/data", "--username", "postgres", "--auth", "trust",
-                                    "--locale", "C", "--encoding", "UTF8", "--no-sync"}));
-  if (initdb.AwaitEnd() != 0) GiveUp(initdb.Log() + initdb.Output());
+  MakePlace();
+  Finish(Command("initdb", {"--pgdata", place_ + "/data", "--username", "postgres", "--auth", "trust",
+                            "--locale", "C", "--encoding", "UTF8", "--no-sync"}));
   Run();
   AwaitAccepts("postgres");
   Observer setup(Dsn("postgres", "postgres"), place_ + "/data");
   setup.Run("CREATE ROLE app LOGIN");
   setup.Run("CREATE DATABASE app OWNER app");
   Observe();
+}
+
+OwnPostgres::OwnPostgres(StandbyOf of) : place_(folder_.path() / "pg") {
+  MakePlace();
+  Finish(Command("pg_basebackup", {"--pgdata", place_ + "/data", "--dbname", of.primary.control_dsn(),
+                                   "--write-recovery-conf", "--checkpoint=fast", "--no-sync"}));
+  Start();
 }
 
 OwnPostgres::~OwnPostgres() {
@@ -87,6 +89,28 @@ void OwnPostgres::KillBackend(int backend_pid) {
   Observe();
 }
 
+void OwnPostgres::AwaitReplay(OwnPostgres& primary) {
+  const std::string written = primary.observer().Value("SELECT pg_current_wal_flush_lsn()");
+  EXPECT_TRUE(Eventually([&] {
+    return observer().Value("SELECT pg_last_wal_replay_lsn() >= '" + written + "'") == "t";
+  })) << written;
+}
+
+void OwnPostgres::Promote() { EXPECT_EQ(observer().Value("SELECT pg_promote()"), "t"); }
+
+void OwnPostgres::MakePlace() {
+  if (mkdir(place_.c_str(), 0700) != 0) GiveUp(place_ + " cannot be made");
+  if (geteuid() != 0) return;
+  const auto user = postgres::SystemUserNamed("postgres");
+  if (!user.ok()) GiveUp(user.status().ToString());
+  if (chown(place_.c_str(), user->uid, user->gid) != 0) GiveUp(place_ + " cannot be given away");
+}
+
+void OwnPostgres::Finish(const Process::Command& command) {
+  Process process(command);
+  if (process.AwaitEnd() != 0) GiveUp(process.Log() + process.Output());
+}
+
 void OwnPostgres::Run() {
   postmaster_ = std::make_unique<Process>(
       Command("postgres", {"-D", place_ + "/data", "-c", "listen_addresses=", "-c", "fsync=off", "-c",
@@ -108,7 +132,7 @@ Process::Command OwnPostgres::Command(const std::string& program,
     for (const char* word : {"--reuid=postgres", "--regid=postgres", "--init-groups"})
       words.emplace_back(word);
   }
-  words.push_back(program == "initdb" ? found->initdb : found->postgres);
+  words.push_back(std::filesystem::path(found->initdb).replace_filename(program));
   words.insert(words.end(), arguments.begin(), arguments.end());
   return {"/usr/bin/setpriv", words, {{"LC_ALL", "C"}}};
 }
