@@ -68,8 +68,7 @@ void Declare(CLI::App& app, Flags& flags) {
           ->expected(0, 1)  // so that --http= is taken for empty
           ->type_name("ADDRESS")
           ->group("Addresses");
-  app.add_flag("--insecure", flags.insecure,
-               "listen beyond this machine without TLS: every caller may do everything")
+  app.add_flag("--insecure", flags.insecure, "listen beyond this machine without TLS, or for everybody")
       ->group("Addresses");
   flags.reflection_flag = app.add_flag("--reflection,!--no-reflection", flags.reflection,
                                        "gRPC server reflection, for grpcurl and buf curl [true]")

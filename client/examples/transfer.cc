@@ -1,7 +1,8 @@
 // Moves money between two accounts, and shows on the way how the client is used.
 //
-//   script/server                       # in another terminal
-//   build/client/transfer               # or: build/client/transfer HOST:PORT
+//   script/server                            # in another terminal; go on when it says ready
+//   cmake --build build --target transfer
+//   build/client/transfer                    # or: build/client/transfer HOST:PORT
 #include <cstdint>
 #include <iostream>
 #include <string>
