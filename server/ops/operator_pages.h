@@ -1,6 +1,6 @@
 // What the service shows to those who watch it by HTTP:
 //
-//   /metrics   for Prometheus: every figure of Stats (see metrics.h)
+//   /metrics   for Prometheus: every figure of each pool, and of its busiest tenants (see metrics.h)
 //   /healthz   200 while the process answers
 //   /readyz    200 while new acquires are welcome; else 503, with a line for each reason why not
 //
