@@ -1,5 +1,5 @@
-// Every limit and default of the core, by name. A queue, map, loop or retry without a bound here is a
-// defect.
+// What can be set in the core, with its defaults, and the limits that several of its parts share, by name. A
+// limit of one part alone stands in that part. A queue, map, loop or retry without any is a defect.
 #pragma once
 
 #include <chrono>

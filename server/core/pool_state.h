@@ -20,9 +20,8 @@
 //      instant: a slot is reserved before anything is opened, and freed only when PostgreSQL has let go.
 //   2. acquires_requested = granted + timed_out + cancelled + rejected + waiting.
 //   3. granted = in_use + the sum of ended.
-//   4. Nobody overtakes: what becomes available goes to whom the queue names (wait_queue.h), and a newcomer
-//   is
-//      granted at once only while the queue is empty.
+//   4. Nobody overtakes: what becomes available goes to whom the queue names (wait_queue.h), and a
+//      newcomer is granted at once only while the queue is empty.
 //   5. Fencing tokens rise with every grant.
 //   6. A doomed slot (of an old generation, or picked out by an operator) is never available: it closes when
 //      it comes back. What is too old, or was not heard of for validate_after, is never granted.

@@ -97,6 +97,8 @@ std::string Sentence(const Event& event, const std::string& lease) {
     case EventType::kConnectionLeased:
       return absl::StrCat("Connection ", connection, " obtained from pool");
     case EventType::kConnectionReleased:
+      // Of every end, an expiry and a revocation too: these words are what people search for, and the lease's
+      // own line says how it ended.
       return absl::StrCat("Connection ", connection, " released to pool");
     case EventType::kConnectionCleaned:
       return absl::StrCat("Connection ", connection, " is clean");

@@ -253,8 +253,8 @@ absl::StatusOr<core::AcquireRequest> FromProto(const v1::AcquireRequest& request
   if (!request.request_id().empty() && !IsUuid(request.request_id())) {
     return FieldInvalid("request_id", "expected a UUID, such as 7f1c0e52-9f0a-4b1e-8b53-2f4a4c1de001");
   }
-  // A UUID is the same in either case.
   acquire.allow_fallback = request.allow_fallback();
+  // A UUID is the same in either case.
   acquire.request_id = absl::AsciiStrToLower(request.request_id());
   return acquire;
 }
