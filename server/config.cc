@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <cstdlib>
 #include <string>
 #include <utility>
 
@@ -131,6 +132,12 @@ std::string WithoutValues(std::string text, int argc, const char* const* argv) {
   return text;
 }
 
+// What gave `value`: the environment where that says the same, else the flag.
+absl::string_view GivenBy(absl::string_view flag, const char* variable, const std::string& value) {
+  const char* const said = getenv(variable);  // NOLINT(concurrency-mt-unsafe): nobody changes it
+  return said != nullptr && value == said ? absl::string_view(variable) : flag;
+}
+
 // Turns flags into a Config, on top of what the file says, and notes every fault on the way.
 class Check {
  public:
@@ -189,12 +196,13 @@ class Check {
   }
 
   void Addresses() {
-    const std::string where =
-        flags_.listen.empty() && file_.Says("listen") ? file_.Where("listen") : "--listen";
+    const bool by_file = flags_.listen.empty() && file_.Says("listen");
     if (!flags_.listen.empty()) config_.listen = flags_.listen;
     if (config_.listen.empty()) config_.listen.emplace_back(kDefaultListen);
     config_.insecure |= flags_.insecure;
     for (const std::string& address : config_.listen) {
+      const std::string where =
+          by_file ? file_.Where("listen") : std::string(GivenBy("--listen", "PGLESSOR_LISTEN", address));
       if (!absl::StartsWith(address, "unix:")) {
         TcpAddress(where, "HOST:PORT or unix:PATH", address);
       } else if (address.size() == 5) {
@@ -236,9 +244,9 @@ class Check {
   void TcpAddress(absl::string_view where, absl::string_view expected, const std::string& address) {
     if (!IsTcpAddress(where, expected, address)) return;
     if (!config_.insecure && config_.tls.cert.empty() && !IsLoopback(address)) {
-      Fault(where, absl::StrCat(address,
-                                " is reached from other machines, without TLS and by "
-                                "anybody: listen on 127.0.0.1, or say --insecure"));
+      Fault(where, absl::StrCat(address, " is reached from other machines, without TLS",
+                                config_.identities.empty() ? " and by anybody" : "",
+                                ": give --tls-cert and --tls-key, listen on 127.0.0.1, or say --insecure"));
     } else if (!config_.insecure && config_.identities.empty() && !IsLoopback(address)) {
       Fault(where, absl::StrCat(address,
                                 " is reached from other machines, and no tenant or identity is configured "
@@ -249,10 +257,13 @@ class Check {
   void Database() {
     const bool embedded = flags_.embedded_flag->count() > 0;
     const bool pools = file_.Says("pools");
+    const absl::string_view dsn_by = GivenBy("--dsn", "PGLESSOR_DSN", flags_.dsn);
+    const absl::string_view control_dsn_by =
+        GivenBy("--control-dsn", "PGLESSOR_CONTROL_DSN", flags_.control_dsn);
     if (embedded && !flags_.dsn.empty()) {
-      Fault("--embedded", "expected either --dsn or --embedded, got both");
+      Fault("--embedded", absl::StrCat("expected either ", dsn_by, " or --embedded, got both"));
     } else if (pools && (embedded || !flags_.dsn.empty())) {
-      Fault(embedded ? "--embedded" : "--dsn",
+      Fault(embedded ? "--embedded" : dsn_by,
             absl::StrCat("expected this or the pools of ", file_.file, ", got both"));
     } else if (!pools && !embedded && flags_.dsn.empty()) {
       Fault("--dsn",
@@ -263,17 +274,17 @@ class Check {
     }
     if (embedded) config_.embedded = flags_.embedded;
     if (embedded && !flags_.control_dsn.empty()) {
-      Fault("--control-dsn", "an embedded PostgreSQL has a control role of its own; leave it out");
+      Fault(control_dsn_by, "an embedded PostgreSQL has a control role of its own; leave it out");
     }
     PoolConfig pool;
-    pool.dsn = Dsn("--dsn", flags_.dsn);
-    pool.control_dsn = Dsn("--control-dsn", flags_.control_dsn);
+    pool.dsn = Dsn(dsn_by, flags_.dsn);
+    pool.control_dsn = Dsn(control_dsn_by, flags_.control_dsn);
     Sizes(pool.options);
     if (!pools) {
       config_.pools = {std::move(pool)};
     } else if (!flags_.control_dsn.empty() || !flags_.min_connections.empty() ||
                !flags_.max_connections.empty()) {
-      Fault(!flags_.control_dsn.empty()       ? "--control-dsn"
+      Fault(!flags_.control_dsn.empty()       ? control_dsn_by
             : !flags_.min_connections.empty() ? "--min-connections"
                                               : "--max-connections",
             absl::StrCat("expected it in ", file_.file, ", as a key of the pool that it is for"));
@@ -291,7 +302,11 @@ class Check {
     const size_t faults = faults_.lines.size();
     Number("--min-connections", flags_.min_connections, 0, pool.min_connections);
     Number("--max-connections", flags_.max_connections, 1, pool.max_connections);
-    if (faults_.lines.size() == faults && pool.min_connections > pool.max_connections) {
+    if (faults_.lines.size() > faults || pool.min_connections <= pool.max_connections) return;
+    if (flags_.min_connections.empty()) {
+      Fault("--max-connections", absl::StrCat("expected at least --min-connections, which is ",
+                                              pool.min_connections, " by default"));
+    } else {
       Fault("--min-connections",
             absl::StrCat("expected at most --max-connections, which is ", pool.max_connections));
     }

@@ -18,7 +18,7 @@
 
 namespace pglessor {
 
-inline constexpr char kVersion[] = "0.1.0";
+inline constexpr char kVersion[] = PGLESSOR_VERSION;  // CMakeLists.txt says which
 
 // A pool: what the core is to know of it, and how PostgreSQL is reached.
 struct PoolConfig {

@@ -45,11 +45,13 @@ void ComparePools(const std::vector<PoolConfig>& before, const std::vector<PoolC
         pool.validation != known->validation || pool.passwords != known->passwords) {
       change.moved.push_back(pool);
     }
-    if (pool.target_session != known->target_session || pool.primary != known->primary) {
-      change.needs_restart.push_back(absl::StrCat("pools.", pool.options.name, ".target_session"));
-      then.target_session = known->target_session;
-      then.primary = known->primary;
-    }
+    const auto restart = [&](const char* key, auto PoolConfig::*field) {
+      if (pool.*field == known->*field) return;
+      change.needs_restart.push_back(absl::StrCat("pools.", pool.options.name, ".", key));
+      then.*field = known->*field;
+    };
+    restart("target_session", &PoolConfig::target_session);
+    restart("primary", &PoolConfig::primary);
   }
 }
 

@@ -18,6 +18,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
+#include "server/config_warnings.h"
 #include "server/core/event_history.h"
 #include "server/core/fault_injection.h"
 #include "server/core/lessor.h"
@@ -170,9 +171,7 @@ int RunServer(const Config& config, const ReadConfig& reread, const ops::Log& lo
     log.Error("no gRPC", {{"reason", listening.message()}});
     return 1;
   }
-  if (config.identities.empty()) {
-    log.Warning("no identities are configured: every caller is \"anonymous\" and may do everything");
-  }
+  for (const std::string& warning : WarningsOf(config, rpc.addresses().front())) log.Warning(warning);
 
   // In the order of their dependence: each outlives what stands below it, but for the loop's thread, which
   // is stopped first.

@@ -79,7 +79,12 @@ void Session::Start(core::StatementKey key, core::Statement statement,
   if (way.how != StatementWay::How::kUnnamed) running_->named = std::move(statement);
 }
 
-bool Session::SettingsMoved() { return std::exchange(settings_, ReportedNow()) != settings_; }
+bool Session::SettingsMoved() {
+  Reported now = ReportedNow();
+  if (now == settings_) return false;
+  settings_ = std::move(now);
+  return true;
+}
 
 // A cancel that is under way, or comes, is meant for it as much as for the first try.
 bool Session::RunUnnamed() {

@@ -82,7 +82,7 @@ TEST_F(ConfigChangeTest, AnotherKindOfDatabaseNeedsARestart) {
   after_.pools[0].target_session = postgres::TargetSession::kReadWrite;
   after_.pools[1].primary = "a";
   EXPECT_THAT(Compare(before_, after_).needs_restart,
-              ElementsAre("pools.a.target_session", "pools.b.target_session"));
+              ElementsAre("pools.a.target_session", "pools.b.primary"));
 }
 
 TEST_F(ConfigChangeTest, APoolComesOrGoes) {
@@ -111,7 +111,7 @@ TEST_F(ConfigChangeTest, APoolStaysThatOneThatStaysHasItsTokensFrom) {
   after_.pools[0].options.max_connections = 30;
   const ConfigChange change = Compare(before_, after_);
   EXPECT_THAT(change.removed, IsEmpty());
-  EXPECT_THAT(change.needs_restart, ElementsAre("pools.a", "pools.b.target_session"));
+  EXPECT_THAT(change.needs_restart, ElementsAre("pools.a", "pools.b.primary"));
   ASSERT_THAT(Names(change.pools), ElementsAre("a", "b"));
   EXPECT_EQ(change.pools[1].primary, "a");
   EXPECT_EQ(change.pools[1].options.max_connections, 30);

@@ -44,6 +44,9 @@ TEST_F(ConfigFaultsTest, SaysOneLineForEach) {
       {{"--embedded", "--min-connections", "21"},
        "--min-connections: ",
        "at most --max-connections, which is 20"},
+      {{"--embedded", "--max-connections", "9"},
+       "--max-connections: ",
+       "at least --min-connections, which is 10 by default"},
       {{"--embedded", "--min-connections", "10001"}, "--min-connections: ", "from 0 to 10000"},
       {{"--embedded", "--max-connections", "x"}, "--max-connections: ", "from 1 to 10000, got \"x\""},
       {{"--embedded", "--max-connections", "0"}, "--max-connections: ", "from 1 to 10000, got \"0\""},
@@ -60,7 +63,9 @@ TEST_F(ConfigFaultsTest, SaysOneLineForEach) {
       {{"--embedded", "--listen", "127.0.0.1:65536"}, "--listen: ", "HOST:PORT"},
       {{"--embedded", "--listen", "127.0.0.1:-1"}, "--listen: ", "HOST:PORT"},
       {{"--embedded", "--listen", "127.0.0.1:http"}, "--listen: ", "HOST:PORT"},
-      {{"--embedded", "--listen", "0.0.0.0:7432"}, "--listen: ", "--insecure"},
+      {{"--embedded", "--listen", "0.0.0.0:7432"},
+       "--listen: ",
+       "without TLS and by anybody: give --tls-cert and --tls-key, listen on 127.0.0.1, or say --insecure"},
       {{"--embedded", "--http", "0.0.0.0:7434"}, "--http: ", "--insecure"},
       {{"--embedded", "--http", "127.0.0.1"}, "--http: ", "HOST:PORT"},
       {{"--embedded", "--http", "unix:/run/p.sock"}, "--http: ", "HOST:PORT"},
@@ -157,6 +162,28 @@ TEST_F(ConfigFaultsTest, NeverQuotesThePasswordOfABadDsn) {
   }
   SetEnvironment("PGLESSOR_DSN", bad.c_str());
   EXPECT_THAT(FaultsOf({}), ElementsAre(Not(HasSubstr(kSecret))));
+}
+
+TEST_F(ConfigFaultsTest, NamesTheVariableWhereTheValueIsItsOwn) {
+  const std::string path = testing::TempDir() + "config_faults_test.toml";
+  std::ofstream(path) << "listen = [\"127.0.0.1:1\"]\n[pools.a]\ndsn = 'host=a'\n";
+  SetEnvironment("PGLESSOR_LISTEN", "nonsense");
+  EXPECT_THAT(FaultsOf({"--config", path}), ElementsAre(StartsWith("PGLESSOR_LISTEN: expected HOST:PORT")))
+      << "it overrides the file";
+  const std::string listen = "--listen=127.0.0.1:2";
+  EXPECT_THAT(FaultsOf({"--config", path, listen}), IsEmpty()) << "the flag overrides it";
+  SetEnvironment("PGLESSOR_DSN", "host=b");
+  EXPECT_THAT(FaultsOf({"--config", path, listen}),
+              ElementsAre(AllOf(StartsWith("PGLESSOR_DSN: "), HasSubstr("got both"))));
+  EXPECT_THAT(FaultsOf({"--embedded", listen}), ElementsAre(HasSubstr("either PGLESSOR_DSN or --embedded")));
+  EXPECT_THAT(FaultsOf({"--embedded", "--dsn=host=c", listen}), ElementsAre(HasSubstr("either --dsn or")));
+}
+
+TEST_F(ConfigFaultsTest, SaysWhyCallersThatAreKnownNeedTls) {
+  const std::string path = testing::TempDir() + "config_faults_test.toml";
+  std::ofstream(path) << "[tenants.a]\nsecret = '000102030405060708090a0b0c0d0e0f'\n";
+  EXPECT_THAT(FaultsOf({"--embedded", "--listen=0.0.0.0:1", "--config", path}),
+              ElementsAre(HasSubstr("from other machines, without TLS: give --tls-cert")));
 }
 
 // The likeliest slips: the flag left out, or misspelt. What is printed lands in a log.
