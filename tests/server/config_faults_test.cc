@@ -61,6 +61,7 @@ TEST_F(ConfigFaultsTest, SaysOneLineForEach) {
       {{"--embedded", "--listen", "127.0.0.1:-1"}, "--listen: ", "HOST:PORT"},
       {{"--embedded", "--listen", "127.0.0.1:http"}, "--listen: ", "HOST:PORT"},
       {{"--embedded", "--listen", "0.0.0.0:7432"}, "--listen: ", "--insecure"},
+      {{"--embedded", "--listen", "unix:/x", "--advertise", "db.internal"}, "--advertise: ", "HOST:PORT"},
       {{"--embedded", "--http", "0.0.0.0:7434"}, "--http: ", "--insecure"},
       {{"--embedded", "--http", "127.0.0.1"}, "--http: ", "HOST:PORT"},
       {{"--embedded", "--http", "unix:/run/p.sock"}, "--http: ", "HOST:PORT"},
