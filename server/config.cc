@@ -13,6 +13,7 @@
 #include "absl/time/time.h"
 #include <CLI/CLI.hpp>
 
+#include "server/advertised_address.h"
 #include "server/config_file.h"
 #include "server/config_keys.h"
 #include "server/config_table.h"
@@ -209,12 +210,20 @@ class Check {
         Fault(where, "expected a path behind unix:");
       }
     }
-    Override(flags_.advertise, config_.advertise);
+    Advertise();
     Override(flags_.gateway, config_.gateway);
     Override(flags_.gateway_advertise, config_.gateway_advertise);
     Http();
     if (flags_.reflection_flag->count() > 0) config_.reflection = flags_.reflection;
     config_.fault_injection |= flags_.fault_injection;
+  }
+
+  void Advertise() {
+    const bool in_file = flags_.advertise.empty() && file_.Says("advertise");
+    const std::string where = in_file ? file_.Where("advertise") : "--advertise";
+    Override(flags_.advertise, config_.advertise);
+    if (AdvertisedAddress(config_.advertise, config_.listen)) return;
+    Fault(where, "expected HOST:PORT: unix sockets, which alone are listened on, have no port");
   }
 
   // It has neither TLS nor callers that are known.

@@ -15,9 +15,9 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
+#include "server/advertised_address.h"
 #include "server/config_warnings.h"
 #include "server/core/event_history.h"
 #include "server/core/fault_injection.h"
@@ -109,13 +109,6 @@ core::ReplicaId NewReplicaId() {
   return {name[0] == '\0' ? "pglessor" : name.data(), (uint64_t{random()} << 32) | random()};
 }
 
-// HOST[:PORT] as given, with the bound port where it names none.
-std::string AdvertisedAddress(const std::string& advertise, const std::string& bound) {
-  if (advertise.empty()) return bound;
-  const bool has_port = advertise.rfind(':') != std::string::npos && !absl::EndsWith(advertise, "]");
-  return has_port ? advertise : absl::StrCat(advertise, bound.substr(bound.rfind(':')));
-}
-
 // After a drain has begun: leases have until its deadline, then every connection is closed. False if a signal
 // came that ends everything at once.
 bool FinishDrain(core::Lessor& lessor, const core::Clock& clock, const Signals& signals,
@@ -190,7 +183,7 @@ int RunServer(const Config& config, const ReadConfig& reread, const ops::Log& lo
   lifecycle.Subscribe(events);
   core::EventHistory history(clock, events);
   core::Lessor lessor({.replica = replica,
-                       .server_address = AdvertisedAddress(config.advertise, rpc.addresses().front()),
+                       .server_address = *AdvertisedAddress(config.advertise, rpc.addresses()),
                        .leases = {.ended_retention = config.ended_retention}},
                       clock, key, events);
   core::Reaper reaper(lessor, clock, loop);

@@ -100,6 +100,8 @@ std::shared_ptr<grpc::Channel> NewChannel(const std::string& address, const Acce
   // A server that has vanished without a word is found out while calls wait for it. Its own limit is 9 s.
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 10'000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 5'000);
+  // Also of a stream on which nothing is said for long: gRPC's own limit is two pings, and then it is silent.
+  arguments.SetInt(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);
   // A server that restarts is back in seconds; leases that wait for it have no time to lose.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 1'000);

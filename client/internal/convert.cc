@@ -84,6 +84,7 @@ AcquireOptions Merged(AcquireOptions options, const AcquireOptions& defaults) {
   merge(options.ttl, defaults.ttl);
   merge(options.wait_timeout, defaults.wait_timeout);
   merge(options.priority, defaults.priority);
+  merge(options.allow_fallback, defaults.allow_fallback);
   merge(options.tags, defaults.tags);
   merge(options.timeout, defaults.timeout);
   return options;  // request_id names one Acquire: it has no default
@@ -99,6 +100,7 @@ v1::AcquireRequest ToProto(const AcquireOptions& options) {
   if (options.priority) request.set_priority(ToProto(*options.priority));
   request.mutable_tags()->insert(options.tags.begin(), options.tags.end());
   request.set_request_id(options.request_id);
+  request.set_allow_fallback(options.allow_fallback.value_or(false));
   return request;
 }
 

@@ -23,6 +23,9 @@ struct AcquireOptions {
   // The longest wait for capacity. Zero: do not queue.
   std::optional<std::chrono::nanoseconds> wait_timeout = {};
   std::optional<Priority> priority = {};
+  // Whether the pool that the server's configuration names as a fallback will do where `pool` itself cannot
+  // serve it: a replica, as a rule, where writes may fail. Lease::fallback_for() then says so.
+  std::optional<bool> allow_fallback = {};
   // To find the lease by; at most 16.
   std::map<std::string, std::string> tags = {};
   // A UUID that makes it safe to repeat an Acquire whose answer was lost: the same one gives the same lease.

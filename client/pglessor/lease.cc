@@ -56,6 +56,7 @@ bool Lease::lost() const { return held_ == nullptr || held_->lost(); }
 
 const std::string& Lease::lease_id() const { return GrantedTo(held_).lease_id(); }
 const std::string& Lease::pool() const { return GrantedTo(held_).pool(); }
+const std::string& Lease::fallback_for() const { return GrantedTo(held_).fallback_for(); }
 const std::string& Lease::connection_id() const { return GrantedTo(held_).connection_id(); }
 int32_t Lease::backend_pid() const { return GrantedTo(held_).backend_pid(); }
 uint64_t Lease::fencing_token() const { return GrantedTo(held_).fencing_token(); }

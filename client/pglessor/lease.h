@@ -75,6 +75,8 @@ class Lease {
 
   const std::string& lease_id() const;  // public; for logs
   const std::string& pool() const;
+  // The pool that was asked for, where pool() stands in for it (AcquireOptions::allow_fallback); else empty.
+  const std::string& fallback_for() const;
   const std::string& connection_id() const;
   int32_t backend_pid() const;  // as in pg_stat_activity.pid
   // Rises with every grant of the pool: store it with what you write elsewhere, and refuse a lower one there.

@@ -46,6 +46,7 @@ inline constexpr char kRateLimited[] = "RATE_LIMITED";
 inline constexpr char kBreakerOpen[] = "BREAKER_OPEN";
 inline constexpr char kDraining[] = "DRAINING";
 inline constexpr char kCommitOutcomeUnknown[] = "COMMIT_OUTCOME_UNKNOWN";
+inline constexpr char kCancelled[] = "CANCELLED";
 inline constexpr char kSqlError[] = "SQL_ERROR";
 inline constexpr char kUseGateway[] = "USE_GATEWAY";
 inline constexpr char kTooLarge[] = "TOO_LARGE";

@@ -22,6 +22,13 @@ const char* NameOf(Priority priority) {
   return "unknown";
 }
 
+// `why` a caller is refused, and the limit that it has hit.
+absl::Status WithQuota(const absl::Status& why, Violation quota) {
+  ErrorDetail detail = *DetailOf(why);
+  detail.quotas.push_back(std::move(quota));
+  return MakeError(why.code(), why.message(), detail);
+}
+
 }  // namespace
 
 absl::Status PoolState::Admission(Time now, const Waiter& waiter) {
@@ -59,9 +66,11 @@ bool PoolState::HasItsOwn(const Waiter& waiter) const {
 
 absl::Status PoolState::NoPlace(Time now, const Waiter& waiter) const {
   if (queue_.size() >= options_.max_waiters) {
-    return Exhausted(absl::StrCat("already ", queue_.size(),
-                                  " callers wait for this pool, which is its limit; retry later"),
-                     reason::kWaitQueueFull);
+    return WithQuota(
+        Exhausted(absl::StrCat("already ", queue_.size(),
+                               " callers wait for this pool, which is its limit; retry later"),
+                  reason::kWaitQueueFull),
+        {absl::StrCat("pool:", options_.name), absl::StrCat("max_waiters ", options_.max_waiters)});
   }
   if (absl::Status why = Shed(now, waiter.priority); !why.ok()) return why;
   if (!waiter.queues && NothingAtOnce(now, waiter)) return NothingIdle();
@@ -71,9 +80,12 @@ absl::Status PoolState::NoPlace(Time now, const Waiter& waiter) const {
 absl::Status PoolState::Shed(Time now, Priority priority) const {
   if (options_.degrade_after <= Duration::zero() || queue_.empty()) return absl::OkStatus();
   if (now - queue_.oldest() < options_.degrade_after * static_cast<int>(priority)) return absl::OkStatus();
-  return Exhausted(absl::StrCat("callers have waited for this pool so long that those of ", NameOf(priority),
-                                " priority are not queued; retry later"),
-                   reason::kWaitQueueFull);
+  return WithQuota(
+      Exhausted(absl::StrCat("callers have waited for this pool so long that those of ", NameOf(priority),
+                             " priority are not queued; retry later"),
+                reason::kWaitQueueFull),
+      {absl::StrCat("pool:", options_.name),
+       absl::StrCat("degrade_after ", options_.degrade_after / std::chrono::milliseconds(1), " ms")});
 }
 
 bool PoolState::NothingAtOnce(Time now, const Waiter& waiter) const {

@@ -7,6 +7,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 
 #include "server/core/error.h"
 
@@ -83,6 +84,18 @@ absl::Status OutcomeOfUnanswered(const StatementEnd& end, bool stays_in_transact
                               "a new lease"
                             : "the connection died before the statement was sent; repeat it on a new lease",
                    {.reason = reason::kConnectionLost});
+}
+
+absl::Status AnswerWithheld(const absl::Status& why, Ran ran) {
+  ErrorDetail detail = *DetailOf(why);
+  const bool executed = ran == Ran::kToItsEnd;
+  detail.metadata.emplace_back("executed", executed ? "true" : "false");
+  return MakeError(
+      why.code(),
+      absl::StrCat(
+          why.message(),
+          executed ? "; this statement has been executed all the same: do not repeat it blindly" : ""),
+      detail);
 }
 
 }  // namespace pglessor::core

@@ -29,6 +29,16 @@ namespace pglessor::core {
 absl::Status OutcomeOfUnanswered(const StatementEnd& end, bool stays_in_transaction,
                                  std::optional<EndReason> lease_end);
 
+// How far a statement came whose answer its holder does not get.
+enum class Ran {
+  kToItsEnd,  // what it has changed stands, or will with its transaction
+  kStopped,   // PostgreSQL broke it off, as it does with an error
+};
+
+// Pure. `why` the answer is withheld, and metadata `executed`; the text too warns of what has been executed.
+// Requires: MakeError made it.
+absl::Status AnswerWithheld(const absl::Status& why, Ran ran);
+
 // True if `sql` starts with a keyword, after blanks and comments, of which we know that it neither ends a
 // transaction nor can contain something that does.
 bool StaysInTransaction(absl::string_view sql);

@@ -19,11 +19,15 @@ constexpr core::Duration kCancelPeriod = std::chrono::milliseconds(500);  // a l
 constexpr size_t kMaxNotices = 100;
 constexpr Oid kByteaOid = 17;
 
-absl::Status NeedsOwnSession() {
-  return core::MakeError(absl::StatusCode::kUnimplemented,
-                         "COPY FROM STDIN, COPY TO STDOUT and LISTEN are not to be had on a lease; open a "
-                         "PostgreSQL connection of your own for them",
-                         {.reason = core::reason::kUseGateway});
+absl::Status NeedsOwnSession(const RunningStatement& running) {
+  // A COPY that ran to its end before it could be cancelled has no error; nor has a LISTEN, which is undone.
+  const bool stands = running.end.error.ok() && !running.listened;
+  return core::AnswerWithheld(
+      core::MakeError(absl::StatusCode::kUnimplemented,
+                      "COPY FROM STDIN, COPY TO STDOUT and LISTEN are not to be had on a lease; open a "
+                      "PostgreSQL connection of your own for them",
+                      {.reason = core::reason::kUseGateway}),
+      stands ? core::Ran::kToItsEnd : core::Ran::kStopped);
 }
 
 }  // namespace
@@ -130,7 +134,7 @@ void Session::OnCancelled(const absl::Status& outcome) {
 void Session::FinishIfQuiet() {
   running_->answered = true;
   if (cancels_in_flight_ > 0) return;
-  if (running_->needs_gateway) running_->end.error = NeedsOwnSession();
+  if (running_->needs_gateway) running_->end.error = NeedsOwnSession(*running_);
   FinishStatement(running_->end.error.ok() ? core::StatementEnd::How::kDone
                                            : core::StatementEnd::How::kFailed);
 }

@@ -1,5 +1,6 @@
 #include "server/rpc/execute_call.h"
 
+#include <chrono>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -20,7 +21,10 @@ absl::Status TooMuchWaits() {
   return core::MakeError(absl::StatusCode::kResourceExhausted,
                          absl::StrCat("statements that wait for a lease take ", kMostWaitingBytes >> 20,
                                       " MB already; retry later, or acquire a lease first"),
-                         {.reason = core::reason::kWaitQueueFull});
+                         {.reason = core::reason::kWaitQueueFull,
+                          .retry_after = std::chrono::milliseconds(100),
+                          .quotas = {{"server", absl::StrCat(kMostWaitingBytes >> 20,
+                                                             " MB of statements that wait for a lease")}}});
 }
 
 }  // namespace

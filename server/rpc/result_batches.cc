@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 
 #include "server/core/error.h"
+#include "server/core/statement_outcome.h"
 #include "server/rpc/values.h"
 
 namespace pglessor::rpc {
@@ -21,7 +22,8 @@ constexpr size_t kValueOverhead = 16;
 absl::Status RowTooLarge(size_t bytes) {
   return core::MakeError(absl::StatusCode::kResourceExhausted,
                          absl::StrCat("a row of ", bytes, " bytes is over the limit of ", kMaxRowBytes,
-                                      "; select less of it, or use a PostgreSQL driver on the lease"),
+                                      "; select less of it, or open a PostgreSQL connection of your own for "
+                                      "it"),
                          {.reason = core::reason::kTooLarge});
 }
 
@@ -58,7 +60,11 @@ absl::Status ResultBatches::AddRow(core::Row row, Emit emit) {
 }
 
 absl::Status ResultBatches::End(const core::StatementEnd& end, Emit emit) {
-  if (!too_large_.ok()) return too_large_;
+  using How = core::StatementEnd::How;
+  if (!too_large_.ok() && end.how == How::kDone)
+    return core::AnswerWithheld(too_large_, core::Ran::kToItsEnd);
+  if (!too_large_.ok() && end.how == How::kFailed)
+    return core::AnswerWithheld(too_large_, core::Ran::kStopped);
   CloseBatch(emit);
   if (!end.error.ok()) return end.error;
   TellHeader(emit);

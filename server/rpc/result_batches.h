@@ -31,8 +31,9 @@ class ResultBatches {
   void AddColumns(const std::vector<core::Column>& columns);
   // Fails with: RESOURCE_EXHAUSTED TOO_LARGE, of a row over the limit; nothing may follow but End.
   absl::Status AddRow(core::Row row, Emit emit);
-  // What the caller is to be told: what AddRow failed with, or else the end's own error. Where that is OK,
-  // the summary was the last message.
+  // What the caller is to be told: what AddRow failed with and whether the statement was executed all the
+  // same, unless it was cut off; or else the end's own error. Where that is OK, the summary was the last
+  // message.
   absl::Status End(const core::StatementEnd& end, Emit emit);
   // A message that has been written: its rows' memory serves the next ones.
   void TakeBack(v1::ExecuteResponse&& written);

@@ -4,8 +4,10 @@
 #include <utility>
 
 #include "server/core/error.h"
+#include "server/core/statement_outcome.h"
 #include "server/rpc/caller.h"
 #include "server/rpc/convert.h"
+#include "server/rpc/session_message.h"
 #include "server/rpc/status.h"
 #include "server/rpc/values.h"
 
@@ -29,7 +31,10 @@ absl::Status LeaseHeld() {
                          {.reason = core::reason::kLeaseHeld});
 }
 
-absl::Status Cancelled() { return absl::CancelledError("the request was cancelled"); }
+absl::Status Cancelled() {
+  return core::MakeError(absl::StatusCode::kCancelled, "the request was cancelled",
+                         {.reason = core::reason::kCancelled});
+}
 
 bool CanBeCancelled(const v1::SessionRequest& request) {
   return request.has_acquire() || request.has_execute();
@@ -62,25 +67,35 @@ void SessionCall::Read() {
       queue_.size() >= kMaxQueued || queued_bytes_ >= kMaxQueuedBytes || ready_.size() >= kMaxUnread;
   if (reading_ || ending_ || enough) return;
   reading_ = true;
-  stream_.Read(&request_, ReadTag());
+  stream_.Read(&message_, ReadTag());
+}
+
+SessionCall::Turn SessionCall::TurnOf(grpc::ByteBuffer& message) {
+  Turn turn{.request = {}, .bytes = message.Length()};
+  absl::StatusOr<v1::SessionRequest> request = RequestFrom(message);
+  if (request.ok()) {
+    turn.request = *std::move(request);
+  } else {
+    turn.fault = request.status();
+    turn.request.set_id(IdIn(message));
+  }
+  message.Clear();
+  return turn;
 }
 
 void SessionCall::OnRead(bool ok) {
-  if (ok && request_.has_renew()) Renew(request_);
-  if (ok && request_.has_cancel()) Cancel(request_.cancel().id());
+  Turn turn = ok ? TurnOf(message_) : Turn{.request = {}, .ends_stream = true};
+  const bool at_once = turn.request.has_renew() || turn.request.has_cancel();
+  if (turn.request.has_renew()) Renew(turn.request);
+  if (turn.request.has_cancel()) Cancel(turn.request.cancel().id());
   {
     const core::MutexLock lock(mutex_);
     reading_ = false;
-    if (!ok && !ending_) {
-      ending_ = true;
-      queue_.push_back({.request = {}, .ends_stream = true});
+    if (!ending_ && !at_once) {
+      ending_ = turn.ends_stream;
+      queued_bytes_ += turn.bytes;
+      queue_.push_back(std::move(turn));
     }
-    if (ok && !ending_ && !request_.has_renew() && !request_.has_cancel()) {
-      const size_t bytes = request_.ByteSizeLong();
-      queued_bytes_ += bytes;
-      queue_.push_back({.request = std::move(request_), .bytes = bytes});
-    }
-    request_.Clear();
   }
   Advance();
   const core::MutexLock lock(mutex_);
@@ -116,7 +131,9 @@ void SessionCall::Begin(Turn turn) {
     return;
   }
   absl::Status started;
-  if (turn.cancelled) {
+  if (!turn.fault.ok()) {
+    started = turn.fault;
+  } else if (turn.cancelled) {
     started = Cancelled();
   } else if (request.has_acquire()) {
     started = Acquire(request.acquire());
@@ -157,7 +174,8 @@ absl::Status SessionCall::Acquire(const v1::AcquireRequest& request) {
 
 void SessionCall::OnAcquired(const absl::StatusOr<core::LeaseView>& lease) {
   if (!lease.ok()) {
-    Fail(lease.status());
+    // To the core a request that is cancelled is a caller who has gone.
+    Fail(absl::IsCancelled(lease.status()) ? Cancelled() : lease.status());
     return;
   }
   const core::LeaseCounter counter = lease->grant.counter;
@@ -357,7 +375,7 @@ void SessionCall::OnEnd(core::StatementEnd end) {
   {
     const core::MutexLock lock(mutex_);
     if (end.error.ok() && current_->rows_dropped) {
-      end.error = absl::CancelledError("the request was cancelled; its statement had run to its end by then");
+      end.error = core::AnswerWithheld(Cancelled(), core::Ran::kToItsEnd);
     }
     status = batches_->End(end, [this](v1::ExecuteResponse&& part)
                                     ABSL_NO_THREAD_SAFETY_ANALYSIS { ResultReady(std::move(part)); });
@@ -421,7 +439,7 @@ void SessionCall::Write() {
   v1::SessionResponse message = std::move(ready_.front());
   ready_.pop_front();
   writing_ = true;
-  stream_.Write(message, FlushUnless(headers_sent_ && !ready_.empty()), WriteTag());
+  stream_.Write(ToBytes(message), FlushUnless(headers_sent_ && !ready_.empty()), WriteTag());
   headers_sent_ = true;
   if (message.has_result() && batches_) batches_->TakeBack(std::move(*message.mutable_result()));
 }

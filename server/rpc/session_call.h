@@ -33,7 +33,8 @@ namespace pglessor::rpc {
 //   them answers a request starts the next.
 class SessionCall : public Call, public core::StatementSink {
  public:
-  using Stream = grpc::ServerAsyncReaderWriter<v1::SessionResponse, v1::SessionRequest>;
+  // Of messages as session_message.h reads and writes them.
+  using Stream = grpc::ServerAsyncReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>;
   struct Method {
     std::function<void(grpc::ServerContext*, Stream*, grpc::ServerCompletionQueue*, void*)> listen;
     core::Lessor& lessor;
@@ -63,6 +64,7 @@ class SessionCall : public Call, public core::StatementSink {
   struct Turn {
     v1::SessionRequest request;
     size_t bytes = 0;
+    absl::Status fault = {};  // it cannot be parsed: of `request` there is the id at most
     bool cancelled = false;
     bool ends_stream = false;
   };
@@ -78,6 +80,7 @@ class SessionCall : public Call, public core::StatementSink {
 
   std::shared_ptr<SessionCall> Self() { return std::static_pointer_cast<SessionCall>(shared_from_this()); }
 
+  static Turn TurnOf(grpc::ByteBuffer& message);
   // Starts what may start.
   void Advance();
   std::optional<Turn> NextTurn();
@@ -112,7 +115,7 @@ class SessionCall : public Call, public core::StatementSink {
 
   const Method& method_;
   Stream stream_;
-  v1::SessionRequest request_;  // that is being read
+  grpc::ByteBuffer message_;  // that is being read
 
   core::Mutex mutex_;
   std::deque<Turn> queue_ ABSL_GUARDED_BY(mutex_);

@@ -28,7 +28,9 @@ class SqlServiceImpl : public Service {
   }
 
  private:
-  v1::SqlService::AsyncService async_;
+  // A Session's messages come and go as bytes: session_message.h says why.
+  v1::SqlService::WithAsyncMethod_Execute<v1::SqlService::WithRawMethod_Session<v1::SqlService::Service>>
+      async_;
   // Set by Serve.
   std::optional<ExecuteCall::Method> execute_;
   std::optional<SessionCall::Method> session_;

@@ -47,6 +47,7 @@ TEST(ClientConvert, AnAcquireSaysAllOfIt) {
                                                             .ttl = 2s,
                                                             .wait_timeout = 0ns,
                                                             .priority = Priority::kLow,
+                                                            .allow_fallback = true,
                                                             .tags = {{"job", "7"}},
                                                             .request_id = "id"});
   EXPECT_EQ(request.pool(), "orders");
@@ -55,17 +56,21 @@ TEST(ClientConvert, AnAcquireSaysAllOfIt) {
   EXPECT_EQ(request.ttl().seconds(), 2);
   EXPECT_TRUE(request.has_wait_timeout()) << "zero is not unset: it means not to queue";
   EXPECT_EQ(request.priority(), v1::PRIORITY_LOW);
+  EXPECT_TRUE(request.allow_fallback());
   EXPECT_EQ(request.tags().at("job"), "7");
   EXPECT_EQ(request.request_id(), "id");
 }
 
 TEST(ClientConvert, DefaultsFillWhatWasLeftUnset) {
-  const AcquireOptions defaults{.pool = "orders", .holder = "billing", .ttl = 2s, .request_id = "never"};
+  const AcquireOptions defaults{
+      .pool = "orders", .holder = "billing", .ttl = 2s, .allow_fallback = true, .request_id = "never"};
   const AcquireOptions merged = Merged({.holder = "other", .wait_timeout = 0ns}, defaults);
   EXPECT_EQ(merged.pool, "orders");
   EXPECT_EQ(merged.holder, "other");
   EXPECT_EQ(merged.ttl, 2s);
   EXPECT_EQ(merged.wait_timeout, 0ns);
+  EXPECT_EQ(merged.allow_fallback, true);
+  EXPECT_EQ(Merged({.allow_fallback = false}, defaults).allow_fallback, false) << "which is said, too";
   EXPECT_EQ(merged.request_id, "") << "names one Acquire";
 }
 

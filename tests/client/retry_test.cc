@@ -7,6 +7,7 @@
 #include "absl/strings/cord.h"
 #include "gtest/gtest.h"
 
+#include "client/internal/convert.h"
 #include "client/internal/status.h"
 #include "pglessor/v1/error_details.pb.h"
 
@@ -53,6 +54,9 @@ TEST(IsSafeToRetry, SaysNoToTheRest) {
                              "FIELD_INVALID", "REQUEST_ID_REUSED"}) {
     EXPECT_FALSE(IsSafeToRetry(MakeError(StatusCode::kFailedPrecondition, "no", reason))) << reason;
   }
+  for (const char* reason : {"TOO_LARGE", "USE_GATEWAY", "CANCELLED"}) {
+    EXPECT_FALSE(IsSafeToRetry(MakeError(StatusCode::kResourceExhausted, "no", reason))) << reason;
+  }
   EXPECT_FALSE(IsSafeToRetry(absl::DeadlineExceededError("the caller's own")));
   EXPECT_FALSE(
       IsSafeToRetry(internal::OfRelease(MakeError(StatusCode::kFailedPrecondition, "no", "LEASE_EXPIRED"))))
@@ -81,15 +85,27 @@ TEST(Retry, StopsAtASuccessAtItsLastAttemptAndAtWhatIsNotSafe) {
   EXPECT_EQ(attempts, 1);
 }
 
-TEST(Retry, PausesAsLongAsItIsToldAtLeast) {
-  const auto elapsed = [](const RetryOptions& options) {
-    const steady_clock::time_point began = steady_clock::now();
-    Retry(options, [] { return absl::UnavailableError(""); }).IgnoreError();
-    return steady_clock::now() - began;
-  };
+steady_clock::duration TimeToFail(const RetryOptions& options, const absl::Status& why) {
+  const steady_clock::time_point began = steady_clock::now();
+  Retry(options, [&] { return why; }).IgnoreError();
+  return steady_clock::now() - began;
+}
+
+TEST(Retry, PausesLongerFromOneAttemptToTheNext) {
   // Half of 20, 40, 40.
-  EXPECT_GE(elapsed({.attempts = 4, .first_pause = milliseconds(20), .longest_pause = milliseconds(40)}),
+  EXPECT_GE(TimeToFail({.attempts = 4, .first_pause = milliseconds(20), .longest_pause = milliseconds(40)},
+                       absl::UnavailableError("")),
             milliseconds(50));
+}
+
+TEST(Retry, PausesAsLongAsItIsToldAtLeast) {
+  v1::RetryInfo info;
+  *info.mutable_retry_delay() = internal::ToProto(milliseconds(60));
+  absl::Status told = absl::UnavailableError("");
+  told.SetPayload(internal::kRetryInfoUrl, absl::Cord(info.SerializeAsString()));
+  EXPECT_GE(
+      TimeToFail({.attempts = 2, .first_pause = milliseconds(1), .longest_pause = milliseconds(1)}, told),
+      milliseconds(60));
 }
 
 }  // namespace

@@ -9,6 +9,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
+#include "server/core/error.h"
 #include "tests/support/status_matchers.h"
 
 namespace pglessor::rpc {
@@ -63,6 +64,31 @@ TEST_F(ResultBatchesTest, BatchesThatWereWrittenLeaveNothingInThoseThatFollow) {
   End();
   EXPECT_THAT(written_,
               ElementsAre("header", "1 one /2 two /", "null three /4 null /", "5 five /", "summary"));
+}
+
+// Its row comes before its end, which alone says what became of it.
+TEST_F(ResultBatchesTest, ARowThatIsTooLargeIsToldWithWhatBecameOfTheStatement) {
+  using How = core::StatementEnd::How;
+  const std::string large(5'000'000, 'x');
+  const auto end = [&](How how, absl::Status error) {
+    ResultBatches batches(/*batch_rows=*/0);
+    batches.AddColumns({{"t", kTextOid, "text"}});
+    const auto ignore = [](v1::ExecuteResponse&&) {};
+    EXPECT_THAT(batches.AddRow(std::vector<core::Field>{large}, ignore), test::HasReason("TOO_LARGE"));
+    core::StatementEnd told;
+    told.how = how;
+    told.error = std::move(error);
+    return *core::DetailOf(batches.End(told, ignore));
+  };
+  const auto of = [](const core::ErrorDetail& detail) {
+    return detail.reason + (detail.metadata.empty() ? "" : " " + detail.metadata[0].second);
+  };
+  EXPECT_EQ(of(end(How::kDone, {})), "TOO_LARGE true");
+  EXPECT_EQ(of(end(How::kFailed, absl::CancelledError("57014"))), "TOO_LARGE false");
+  const absl::Status unknown =
+      core::MakeError(absl::StatusCode::kUnknown, "who knows", {.reason = "COMMIT_OUTCOME_UNKNOWN"});
+  EXPECT_EQ(of(end(How::kConnectionLost, unknown)), "COMMIT_OUTCOME_UNKNOWN");
+  EXPECT_EQ(of(end(How::kFenced, unknown)), "COMMIT_OUTCOME_UNKNOWN");
 }
 
 TEST_F(ResultBatchesTest, AStatementWithoutRowsHasNone) {

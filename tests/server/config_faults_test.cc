@@ -66,6 +66,7 @@ TEST_F(ConfigFaultsTest, SaysOneLineForEach) {
       {{"--embedded", "--listen", "0.0.0.0:7432"},
        "--listen: ",
        "without TLS and by anybody: give --tls-cert and --tls-key, listen on 127.0.0.1, or say --insecure"},
+      {{"--embedded", "--listen", "unix:/x", "--advertise", "db.internal"}, "--advertise: ", "HOST:PORT"},
       {{"--embedded", "--http", "0.0.0.0:7434"}, "--http: ", "--insecure"},
       {{"--embedded", "--http", "127.0.0.1"}, "--http: ", "HOST:PORT"},
       {{"--embedded", "--http", "unix:/run/p.sock"}, "--http: ", "HOST:PORT"},

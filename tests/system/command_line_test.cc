@@ -14,6 +14,7 @@
 #include "gtest/gtest.h"
 
 #include "tests/system/support/system_test.h"
+#include "tests/system/support/temporary_folder.h"
 
 namespace pglessor::system {
 namespace {
@@ -216,6 +217,15 @@ TEST_F(CommandLineTest, ProbeAsksOnce) {
 TEST_F(CommandLineTest, AdvertiseIsWhatALeaseSays) {
   Serve(1, 1, {"--advertise=db.example:7000", "--drain-timeout=0s"});
   EXPECT_EQ(Acquire().lease.server_address(), "db.example:7000");
+}
+
+TEST_F(CommandLineTest, AdvertiseWithoutAPortHasThatOfTheFirstTcpAddress) {
+  const TemporaryFolder folder;
+  const std::string socket = "unix:" + (folder.path() / "socket").string();
+  Serve(1, 1,
+        {"--listen=" + socket, "--listen=127.0.0.1:0", "--advertise=db.internal", "--drain-timeout=0s"});
+  EXPECT_EQ(server().address(), socket);
+  EXPECT_THAT(Acquire().lease.server_address(), testing::MatchesRegex("db\\.internal:[1-9][0-9]*"));
 }
 
 // --- a database that refuses -------------------------------------------------------------------

@@ -80,6 +80,7 @@ TEST_F(FloodTest, TenThousandWaitAndTheNextIsRefused) {
   EXPECT_THAT(refused, FailsWith(StatusCode::RESOURCE_EXHAUSTED, "WAIT_QUEUE_FULL"));
   EXPECT_EQ(refused.Metadata("waiting"), absl::StrCat(kWaiters));
   EXPECT_TRUE(refused.retry_after.has_value());
+  EXPECT_THAT(refused.quotas, testing::ElementsAre("pool:default"));
   EXPECT_EQ(client().Execute(held.token, "SELECT 1").Value(), "int_value: 1") << "the holder goes on";
   const int64_t grown = ServersMemoryInKilobytes() - memory_before;
   RecordProperty("kilobytes_for_one", absl::StrCat(grown / kWaiters));

@@ -138,8 +138,10 @@ TEST_F(OnceTest, TheStatementsThatWaitAreBoundedInMemory) {
     waiting.push_back(StartExecute(client(), Once("SELECT length($1)", {Text(large)})));
     ASSERT_TRUE(Eventually([&] { return client().Stats().waiting() == i; }));
   }
-  EXPECT_THAT(Execute("SELECT length($1)", {Text(std::string(4'000'000, 'y'))}),
-              FailsWith(StatusCode::RESOURCE_EXHAUSTED, "WAIT_QUEUE_FULL"));
+  const Result refused = Execute("SELECT length($1)", {Text(std::string(4'000'000, 'y'))});
+  EXPECT_THAT(refused, FailsWith(StatusCode::RESOURCE_EXHAUSTED, "WAIT_QUEUE_FULL"));
+  EXPECT_TRUE(refused.retry_after.has_value());
+  EXPECT_THAT(refused.quotas, testing::ElementsAre("server"));
   EXPECT_THAT(client().Release(held.token), IsOk());
   for (const auto& each : waiting) EXPECT_EQ(each->Get().Value(), "int_value: 4000000");
   EXPECT_EQ(Execute("SELECT length($1)", {Text(large)}).Value(), "int_value: 4000000") << "its place is free";

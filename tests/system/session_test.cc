@@ -1,4 +1,6 @@
 // Session: a lease bound to a stream, requests one after the other.
+#include <grpcpp/generic/generic_stub.h>
+
 #include <chrono>
 #include <memory>
 #include <string>
@@ -20,6 +22,13 @@ namespace {
 using grpc::StatusCode;
 using std::chrono::milliseconds;
 using testing::ElementsAre;
+
+// Our Status is google.rpc.Status on the wire, which is what a trailer holds.
+grpc::Status StatusOf(const v1::SessionResponse& response) {
+  const v1::Status& error = response.error();
+  return {static_cast<StatusCode>(error.code()), error.message(),
+          error.details().empty() ? "" : error.SerializeAsString()};
+}
 
 // One stream, from the client's side.
 class Stream {
@@ -123,16 +132,68 @@ class Stream {
   }
 
  private:
-  // Our Status is google.rpc.Status on the wire, which is what a trailer holds.
-  static grpc::Status StatusOf(const v1::SessionResponse& response) {
-    const v1::Status& error = response.error();
-    return {static_cast<StatusCode>(error.code()), error.message(),
-            error.details().empty() ? "" : error.SerializeAsString()};
-  }
-
   Client::Context context_;
   std::unique_ptr<grpc::ClientReaderWriter<v1::SessionRequest, v1::SessionResponse>> stream_;
   bool finished_ = false;
+};
+
+// One stream whose requests are whatever bytes.
+class RawStream {
+ public:
+  explicit RawStream(Client& client)
+      : context_(Client::NewContext()),
+        stub_(client.channel()),
+        stream_(stub_.PrepareCall(context_.get(), "/pglessor.v1.SqlService/Session", &queue_)) {
+    stream_->StartCall(this);
+    Await();
+  }
+  ~RawStream() {
+    queue_.Shutdown();
+    Await();
+  }
+  RawStream(const RawStream&) = delete;
+  RawStream& operator=(const RawStream&) = delete;
+
+  void Send(const std::string& bytes) {
+    const grpc::Slice slice(bytes);
+    stream_->Write(grpc::ByteBuffer(&slice, 1), this);
+    EXPECT_TRUE(Await());
+  }
+  void HalfClose() {
+    stream_->WritesDone(this);
+    EXPECT_TRUE(Await());
+  }
+  // The next message; one without a kind where the stream has ended.
+  v1::SessionResponse Read() {
+    grpc::ByteBuffer bytes;
+    stream_->Read(&bytes, this);
+    v1::SessionResponse response;
+    std::vector<grpc::Slice> slices;
+    if (!Await() || !bytes.Dump(&slices).ok()) return response;
+    std::string all;
+    for (const grpc::Slice& slice : slices) all.append(slice.begin(), slice.end());
+    EXPECT_TRUE(response.ParseFromString(all));
+    return response;
+  }
+  grpc::Status Finish() {
+    grpc::Status status;
+    stream_->Finish(&status, this);
+    Await();
+    return status;
+  }
+
+ private:
+  // One operation is under way at a time.
+  bool Await() {
+    void* tag = nullptr;
+    bool ok = false;
+    return queue_.Next(&tag, &ok) && ok;
+  }
+
+  Client::Context context_;
+  grpc::CompletionQueue queue_;
+  grpc::GenericStub stub_;
+  std::unique_ptr<grpc::GenericClientAsyncReaderWriter> stream_;
 };
 
 class SessionTest : public SystemTest {
@@ -301,6 +362,54 @@ TEST_F(SessionTest, FaultsNameTheField) {
   EXPECT_EQ(client().Stats().counters().acquires_requested(), 0);
 }
 
+// gRPC says of what cannot be parsed what it says of a half-close.
+TEST_F(SessionTest, ARequestThatCannotBeParsedIsAnsweredAndTheStreamGoesOn) {
+  const auto execute = [](int64_t id, const std::string& sql) {
+    v1::SessionRequest request;
+    request.set_id(id);
+    request.mutable_execute()->set_sql(sql);
+    return request.SerializeAsString();
+  };
+  v1::SessionRequest acquire;
+  acquire.mutable_acquire();
+  RawStream stream(client());
+  stream.Send(acquire.SerializeAsString());
+  EXPECT_TRUE(stream.Read().has_acquired());
+  stream.Send(execute(1, "BEGIN"));
+  stream.Send(execute(2, "SELECT '\xff'"));
+  stream.Send("\xff");
+  stream.Send(execute(4, "SELECT 4"));
+  EXPECT_TRUE(stream.Read().result().has_header());
+  EXPECT_TRUE(stream.Read().result().has_summary());
+  for (const int64_t id : {2, 0}) {  // in its turn, and with its id where that can be read
+    const v1::SessionResponse refused = stream.Read();
+    EXPECT_EQ(refused.id(), id);
+    const Outcome outcome = OutcomeOf(StatusOf(refused));
+    EXPECT_THAT(outcome, FailsWith(StatusCode::INVALID_ARGUMENT, "FIELD_INVALID"));
+    EXPECT_THAT(outcome.fields, ElementsAre("message"));
+  }
+  EXPECT_TRUE(stream.Read().result().has_header());
+  EXPECT_TRUE(stream.Read().result().has_rows());
+  EXPECT_TRUE(stream.Read().result().summary().in_transaction()) << "the lease and its transaction live on";
+  stream.HalfClose();
+  EXPECT_TRUE(stream.Finish().ok());
+}
+
+// A row that is too large is found out when the statement may have run to its end.
+TEST_F(SessionTest, ARowThatIsTooLargeSaysWhetherItsStatementWasExecuted) {
+  database().MakeTable("deeds", "deed text");
+  Stream stream(client());
+  stream.Begin();
+  for (const char* rows : {"1", "4"}) {
+    observer().Run("TRUNCATE deeds");
+    const Result large = stream.Run(absl::StrCat(
+        "INSERT INTO deeds SELECT repeat('x', 5000000) FROM generate_series(1, ", rows, ") RETURNING deed"));
+    EXPECT_THAT(large, FailsWith(StatusCode::RESOURCE_EXHAUSTED, "TOO_LARGE"));
+    const int64_t stand = observer().Count("SELECT count(*) FROM deeds");
+    EXPECT_EQ(large.Metadata("executed"), stand > 0 ? "true" : "false") << rows;
+  }
+}
+
 TEST_F(SessionTest, RenewIsAnsweredWhileAStatementRuns) {
   Stream stream(client());
   const v1::Lease lease = stream.Begin(AcquireFor(std::chrono::seconds(50)));
@@ -334,7 +443,7 @@ TEST_F(SessionTest, CancelOfAQueuedStatementKeepsItFromRunning) {
   stream.Cancel(3);
   stream.Cancel(2);
   EXPECT_THAT(stream.ReadResult(2), FailsWith(StatusCode::CANCELLED));
-  EXPECT_THAT(stream.ReadResult(3), FailsWith(StatusCode::CANCELLED)) << "in its turn";
+  EXPECT_THAT(stream.ReadResult(3), FailsWith(StatusCode::CANCELLED, "CANCELLED")) << "in its turn";
   EXPECT_EQ(stream.ReadResult(4).Value(), "int_value: 4");
   EXPECT_EQ(observer().Count("SELECT count(*) FROM deeds"), 0);
 }
@@ -357,7 +466,9 @@ TEST_F(SessionTest, CancelOfAWaitingAcquireLeavesTheQueue) {
   stream.Acquire(1);
   EXPECT_TRUE(Eventually([&] { return client().Stats().waiting() == 1; }));
   stream.Cancel(1);
-  EXPECT_THAT(stream.ReadError(1), FailsWith(StatusCode::CANCELLED));
+  const Outcome cancelled = stream.ReadError(1);
+  EXPECT_THAT(cancelled, FailsWith(StatusCode::CANCELLED, "CANCELLED"));
+  EXPECT_THAT(cancelled.status.error_message(), testing::Not(testing::HasSubstr("gone"))) << "we are here";
   EXPECT_EQ(client().Stats().waiting(), 0);
   EXPECT_THAT(client().Release(held.token), IsOk());
   stream.Begin();
@@ -426,10 +537,10 @@ TEST_F(SessionTest, ADeadConnectionIsToldToo) {
 
 TEST_F(SessionTest, ATtlIsAHardEndThatRenewMoves) {
   Stream stream(client());
-  stream.Begin(AcquireFor(milliseconds(400)));
+  stream.Begin(AcquireFor(std::chrono::seconds(3)));
   stream.Renew(3, std::chrono::seconds(60));
   EXPECT_TRUE(stream.Read().has_renewed());
-  EXPECT_THAT(stream.Run("SELECT pg_sleep(0.6)"), IsOk());
+  EXPECT_THAT(stream.Run("SELECT pg_sleep(3.2)"), IsOk());
   stream.Renew(4, milliseconds(200));
   EXPECT_TRUE(stream.Read().has_renewed());
   const v1::SessionResponse ended = stream.Read();
@@ -438,7 +549,7 @@ TEST_F(SessionTest, ATtlIsAHardEndThatRenewMoves) {
 
 TEST_F(SessionTest, ARunningStatementsLeaseThatExpiresHasAnUnknownOutcome) {
   Stream stream(client());
-  stream.Begin(AcquireFor(milliseconds(300)));
+  stream.Begin(AcquireFor(std::chrono::seconds(2)));
   stream.Execute(2, "SELECT pg_sleep(600)");
   const Outcome cut = stream.ReadResult(2);
   EXPECT_THAT(cut, FailsWith(StatusCode::UNKNOWN, "COMMIT_OUTCOME_UNKNOWN"));

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -366,6 +367,23 @@ TEST_F(StatementTest, ARowOverTheLimitIsTooLarge) {
       << "after some that fit";
   EXPECT_EQ(Execute("SELECT pg_backend_pid()").Value(),
             absl::StrCat("int_value: ", held_.lease.backend_pid()));
+}
+
+// Its row is there when the statement has done its work.
+TEST_F(StatementTest, ARowOverTheLimitSaysWhetherItsStatementWasExecuted) {
+  database().MakeTable("deeds", "deed text");
+  const auto insert = [&](int rows) {
+    observer().Run("TRUNCATE deeds");
+    const Result large = Execute(absl::StrCat(
+        "INSERT INTO deeds SELECT repeat('x', 5000000) FROM generate_series(1, ", rows, ") RETURNING deed"));
+    EXPECT_THAT(large, FailsWith(StatusCode::RESOURCE_EXHAUSTED, "TOO_LARGE"));
+    const bool executed = observer().Count("SELECT count(*) FROM deeds") > 0;
+    EXPECT_EQ(large.Metadata("executed"), executed ? "true" : "false") << rows;
+    EXPECT_EQ(absl::StrContains(large.status.error_message(), "do not repeat it blindly"), executed);
+    return executed;
+  };
+  EXPECT_TRUE(Eventually([&] { return insert(1); }));
+  EXPECT_TRUE(Eventually([&] { return !insert(10); }));
 }
 
 // A caller's gRPC takes messages of 4 MiB unless told otherwise.

@@ -48,6 +48,11 @@ Outcome OutcomeOf(const grpc::Status& status) {
       }
     } else {
       EXPECT_EQ(name, "QuotaFailure");
+      const auto failure = Read<v1::QuotaFailure>(any);
+      for (const auto& violation : failure.violations()) {
+        EXPECT_NE(violation.description(), "");
+        outcome.quotas.push_back(violation.subject());
+      }
     }
   }
   return outcome;

@@ -16,11 +16,12 @@ namespace pglessor::system {
 
 struct Outcome {
   grpc::Status status;
-  // Of google.rpc.ErrorInfo, RetryInfo and BadRequest; empty where there was none.
+  // Of google.rpc.ErrorInfo, RetryInfo, BadRequest and QuotaFailure; empty where there was none.
   std::string reason = {};
   std::map<std::string, std::string> metadata = {};
   std::optional<google::protobuf::Duration> retry_after = {};
   std::vector<std::string> fields = {};
+  std::vector<std::string> quotas = {};  // whose they are
 
   bool ok() const { return status.ok(); }
   // Empty where there is none of that name.
