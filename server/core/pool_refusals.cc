@@ -77,12 +77,30 @@ absl::Status PoolState::Shed(Time now, Priority priority) const {
 }
 
 bool PoolState::NothingAtOnce(Time now, const Waiter& waiter) const {
-  const Role& role = roles_[tenants_[waiter.tenant].role];
+  const Role& role = RoleOf(waiter);
   if (paused_ || !MayHave(waiter.tenant)) return true;
   // Those before it get what is idle first, once it is probed.
   const auto soon = static_cast<int32_t>(role.available.size()) + role.probing;
   if (soon > role.waiting && (role.probing > 0 || FindAvailable(waiter.tenant))) return false;
-  return !MayOpen(now, tenants_[waiter.tenant].role) || role.waiting > role.coming();
+  if (!role.MayOpen(now)) return true;
+  // Where openings have to wait for one another, it waits too, and so may others like it: that is no line. No
+  // acquire fails because of an operator: what is being replaced counts as if it had been.
+  const int32_t replaced = BeingReplaced();
+  const bool behind_a_line = role.waiting - role.unqueued > role.coming() + replaced;
+  return behind_a_line || Unopened() >= options_.max_connections - total_ + replaced;
+}
+
+int32_t PoolState::Unopened() const {
+  int32_t unopened = 0;
+  for (const Role& role : roles_) unopened += std::max(0, role.waiting - role.coming());
+  return unopened;
+}
+
+int32_t PoolState::BeingReplaced() const {
+  if (operations_.empty()) return 0;
+  int32_t replaced = in(SlotState::kRetiring);
+  for (const Role& role : roles_) replaced -= role.promised;
+  return replaced;
 }
 
 absl::Status PoolState::WaitedInVain(absl::string_view tenant, Time since) {

@@ -14,10 +14,11 @@ PoolState::PoolState(const PoolOptions& options) : options_(options), queue_(opt
 
 void PoolState::SetUpTenants() {
   tenants_.Configure(options_.tenants, options_.isolation);
-  for (Role& role : roles_) role.waiting = 0;
+  for (Role& role : roles_) role.waiting = role.unqueued = 0;
   tenants_.Change([this](TenantId id, Tenant& tenant) {
     tenant.role = RoleNumber(tenant.limits.role);
     roles_[tenant.role].waiting += tenant.waiting;
+    roles_[tenant.role].unqueued += tenant.unqueued;
     queue_.SetWeight(id, tenant.limits.weight);
   });
 }

@@ -214,20 +214,26 @@ PoolSnapshot PoolState::Snapshot(Time now) const {
 }
 
 void PoolState::Enqueue(Waiter waiter) {
-  Tenant& tenant = tenants_[waiter.tenant];
-  ++tenant.waiting;
-  ++roles_[tenant.role].waiting;
+  CountWaiter(waiter, 1);
   queue_.Push(std::move(waiter));
 }
 
 Waiter PoolState::Dequeued(Waiter waiter) {
-  Tenant& tenant = tenants_[waiter.tenant];
-  --tenant.waiting;
-  --roles_[tenant.role].waiting;
+  CountWaiter(waiter, -1);
   return waiter;
 }
 
 void PoolState::Refuse(Waiter waiter, absl::Status why, int64_t& counter, Actions& actions) {
+void PoolState::CountWaiter(const Waiter& waiter, int32_t change) {
+  Tenant& tenant = tenants_[waiter.tenant];
+  Role& role = roles_[tenant.role];
+  tenant.waiting += change;
+  role.waiting += change;
+  if (waiter.queues) return;
+  tenant.unqueued += change;
+  role.unqueued += change;
+}
+
   ++counter;
   if (&counter == &counters_.rejected) ++tenants_[waiter.tenant].rejected;
   actions.refusals.push_back({std::move(why), std::move(waiter)});

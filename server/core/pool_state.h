@@ -274,6 +274,7 @@ class PoolState {
     int32_t waiting = 0;                           // acquires
     int32_t promised = 0;                          // slots that are closing to make room for it
 
+    int32_t unqueued = 0;                          // of `waiting`, those that stand in no line
     // On their way to being available.
     int32_t coming() const;
     // Whether anything is lent, or could be.
@@ -302,10 +303,14 @@ class PoolState {
   const Role& RoleOf(const Waiter& waiter) const { return roles_[tenants_[waiter.tenant].role]; }
   // Something idle that nobody else of those that wait may have.
   bool HasItsOwn(const Waiter& waiter) const;
-  // Nothing idle, nothing that can be opened at once for one that does not queue.
+  // Nothing idle, nothing that can be opened for one that does not queue without its standing in a line.
   bool NothingAtOnce(Time now, const Waiter& waiter) const;
   absl::Status Shed(Time now, Priority priority) const;
 
+  // Waiters for whom a connection must still be opened.
+  int32_t Unopened() const;
+  // Slots that are room in a moment, since an operator is having what is in them replaced.
+  int32_t BeingReplaced() const;
   // Whether the pool lets a tenant have one more.
   bool MayHave(TenantId tenant) const;
   bool Compatible(const Slot& slot, TenantId tenant) const;
@@ -332,6 +337,8 @@ class PoolState {
   Waiter Dequeued(Waiter waiter);
   void Grant(Time now, Slot& slot, Waiter waiter, Actions& actions);
   void Refuse(Waiter waiter, absl::Status why, int64_t& counter, Actions& actions);
+  // It begins to wait (+1), or does so no more (-1).
+  void CountWaiter(const Waiter& waiter, int32_t change);
   absl::Status NothingIdle() const;
   absl::Status Exhausted(absl::string_view message, const char* reason) const;
   absl::Status DrainBegan() const;

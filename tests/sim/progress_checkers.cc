@@ -4,6 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "server/core/error.h"
+
 namespace pglessor::core::sim {
 namespace {
 
@@ -64,7 +66,23 @@ void WakeupChecker::OnEvent(const Event& event) {
   if (event.type == EventType::kConnectionOpenFailed) backed_off_ = true;
 }
 
+void WakeupChecker::JudgeRefusal() const {
+  if (!scene_.arrival || !scene_.arrival->at_the_pool || !scene_.grants || backed_off_) return;
+  const AcquireRecord& refused = ledger().acquire(scene_.arrival->acquire);
+  const absl::Status status = scene_.arrival->at_once.value_or(absl::OkStatus());
+  if (!HasReason(status, reason::kNoIdleConnection) || !MayHaveOne(refused.request.tenant)) return;
+  const bool line = std::any_of(ledger().waiting().begin(), ledger().waiting().end(), [&](uint64_t number) {
+    const AcquireRecord& waiter = ledger().acquire(number);
+    return waiter.queues || waiter.uncertain;
+  });
+  const PoolSnapshot& s = snapshot();
+  if (!line && s.total + s.waiting < ledger().options().max_connections) {
+    Violate("L4", absl::StrCat("acquire ", refused.number, " is refused beside room"));
+  }
+}
+
 void WakeupChecker::AfterStep() {
+  JudgeRefusal();
   const PoolSnapshot& s = snapshot();
   bool beside_room = false;
   for (const uint64_t number : ledger().waiting()) {

@@ -20,7 +20,8 @@ class DeadlineChecker : public Checker {
 };
 
 // L4: nobody who may have it waits beside a connection that is available to him; nor, for longer than 10 ms,
-// beside room for one while nothing is on its way, unless openings are backed off.
+// beside room for one while nothing is on its way, unless openings are backed off. Nor is anybody refused who
+// does not queue while there is room for him and all that wait, and nobody stands in line.
 class WakeupChecker : public Checker {
  public:
   using Checker::Checker;
@@ -30,6 +31,7 @@ class WakeupChecker : public Checker {
  private:
   bool MayHaveOne(const std::string& tenant) const;
   bool Fits(const PoolView::Row& row, const std::string& tenant) const;
+  void JudgeRefusal() const;
 
   std::optional<Time> beside_room_;  // since then
   bool backed_off_ = false;          // the last opening failed, or one did where there are several roles
