@@ -61,7 +61,7 @@ absl::Status PoolState::NoPlace(Time now, const Waiter& waiter) const {
   if (queue_.size() >= options_.max_waiters) {
     return Exhausted(absl::StrCat("already ", queue_.size(),
                                   " callers wait for this pool, which is its limit; retry later"),
-                     reason::kWaitQueueFull);
+                     reason::kWaitQueueFull, absl::StrCat("max_waiters ", options_.max_waiters));
   }
   if (absl::Status why = Shed(now, waiter.priority); !why.ok()) return why;
   if (!waiter.queues && NothingAtOnce(now, waiter)) return NothingIdle();
@@ -73,7 +73,8 @@ absl::Status PoolState::Shed(Time now, Priority priority) const {
   if (now - queue_.oldest() < options_.degrade_after * static_cast<int>(priority)) return absl::OkStatus();
   return Exhausted(absl::StrCat("callers have waited for this pool so long that those of ", NameOf(priority),
                                 " priority are not queued; retry later"),
-                   reason::kWaitQueueFull);
+                   reason::kWaitQueueFull,
+                   absl::StrCat("degrade_after ", Milliseconds(options_.degrade_after), " ms"));
 }
 
 bool PoolState::NothingAtOnce(Time now, const Waiter& waiter) const {
@@ -144,14 +145,16 @@ absl::Status PoolState::DrainBegan() const {
                    {.reason = reason::kDraining});
 }
 
-absl::Status PoolState::Exhausted(absl::string_view message, const char* reason) const {
-  return MakeError(absl::StatusCode::kResourceExhausted, message,
-                   {.reason = reason,
-                    .metadata = {{"pool", options_.name},
-                                 {"in_use", absl::StrCat(in(SlotState::kInUse))},
-                                 {"max", absl::StrCat(options_.max_connections)},
-                                 {"waiting", absl::StrCat(queue_.size())}},
-                    .retry_after = std::chrono::milliseconds(100)});
+absl::Status PoolState::Exhausted(absl::string_view message, const char* reason,
+                                  const std::string& quota) const {
+  ErrorDetail detail{.reason = reason,
+                     .metadata = {{"pool", options_.name},
+                                  {"in_use", absl::StrCat(in(SlotState::kInUse))},
+                                  {"max", absl::StrCat(options_.max_connections)},
+                                  {"waiting", absl::StrCat(queue_.size())}},
+                     .retry_after = std::chrono::milliseconds(100)};
+  if (!quota.empty()) detail.quotas = {{absl::StrCat("pool:", options_.name), quota}};
+  return MakeError(absl::StatusCode::kResourceExhausted, message, detail);
 }
 
 }  // namespace pglessor::core

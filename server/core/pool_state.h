@@ -340,7 +340,8 @@ class PoolState {
   // It begins to wait (+1), or does so no more (-1).
   void CountWaiter(const Waiter& waiter, int32_t change);
   absl::Status NothingIdle() const;
-  absl::Status Exhausted(absl::string_view message, const char* reason) const;
+  // `quota`: the limit of the pool that it ran into, if it is that.
+  absl::Status Exhausted(absl::string_view message, const char* reason, const std::string& quota = {}) const;
   absl::Status DrainBegan() const;
 
   void SetUpTenants();

@@ -194,6 +194,9 @@ TEST(PoolState, RefusesMoreWaitersThanItsLimit) {
   pool.Acquire();
   ASSERT_EQ(pool.refusals.size(), 1U);
   EXPECT_THAT(pool.refusals[0].why, HasReason("WAIT_QUEUE_FULL"));
+  ASSERT_EQ(DetailOf(pool.refusals[0].why)->quotas.size(), 1U);
+  EXPECT_EQ(DetailOf(pool.refusals[0].why)->quotas[0].subject, "pool:default");
+  EXPECT_EQ(DetailOf(pool.refusals[0].why)->quotas[0].description, "max_waiters 2");
   EXPECT_EQ(pool.Counters().rejected, 1);
 }
 
@@ -236,9 +239,6 @@ TEST(PoolStateWithoutWait, IsRefusedBehindThoseThatWait) {
   EXPECT_THAT(pool.refusals[0].why, HasReason("NO_IDLE_CONNECTION"));
 }
 
-TEST(PoolStateWithoutWait, IsToldThatItsOpeningFailed) {
-  PoolStateDriver pool(Options(0, 1));
-  pool.Start();
 TEST(PoolStateWithoutWait, ComesInWhereThereIsRoomThoughNoMoreMayBeOpenedAtOnce) {
   PoolStateDriver pool(Options(0, 40));
   pool.Start();
@@ -277,6 +277,9 @@ TEST(PoolStateWithoutWait, WaitsForItsTurnToBeOpenedNoLongerThanAnOpeningMayTake
   EXPECT_FALSE(pool.Waits(second));
 }
 
+TEST(PoolStateWithoutWait, IsToldThatItsOpeningFailed) {
+  PoolStateDriver pool(Options(0, 1));
+  pool.Start();
   pool.Acquire(0s);
   pool.OpenFailed(pool.opening.front());
   ASSERT_EQ(pool.refusals.size(), 1U);
