@@ -22,6 +22,7 @@ void PoolState::CloseAll(Time now, Actions& actions) {
     slots_[position].last_use = now;
     StartClosing(slots_[position], ClosingReason(), actions);
   }
+  CloseOutgoing(now, actions);
 }
 
 void PoolState::Remove(Time now, Actions& actions) {

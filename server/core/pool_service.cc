@@ -36,6 +36,7 @@ void PoolState::Conclude(Time now, Actions& actions) {
   Serve(now, actions);
   if (queue_.empty()) saturated_ = false;
   Balance(now, actions);
+  CloseOutgoing(now, actions);
   if (!operations_.empty()) FinishOperations(now, actions);
   if (const BreakerState breaker = roles_.front().breaker.state(now); breaker != breaker_told_) {
     actions.breaker = breaker_told_ = breaker;

@@ -334,11 +334,15 @@ void PoolState::BreakPromiseTo(uint32_t role) {
 }
 
 void PoolState::MakeAvailable(Time now, Slot& slot, Actions& actions) {
-  if (closing_ || slot.doomed || now >= slot.retire_at || Lasting() > options_.max_connections) {
+  if (slot.doomed) {
+    PutOut(now, slot, *slot.doomed);
+    return;
+  }
+  if (closing_ || now >= slot.retire_at || Lasting() > options_.max_connections) {
     RetireReason reason = RetireReason::kLifetime;
     if (Lasting() > options_.max_connections) reason = RetireReason::kSurplus;
     if (closing_) reason = ClosingReason();
-    StartClosing(slot, slot.doomed.value_or(reason), actions);
+    StartClosing(slot, reason, actions);
     return;
   }
   Move(slot, SlotState::kAvailable);

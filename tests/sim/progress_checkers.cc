@@ -107,7 +107,7 @@ void WakeupChecker::AfterStep() {
 }
 
 void TransitChecker::AfterStep() {
-  std::map<int32_t, Time> since;
+  std::map<int32_t, Transit> transits;
   for (const PoolView::Row& row : scene_.view.connections) {
     bool in_transit = row.slot.state == SlotState::kCleaning || row.slot.state == SlotState::kRetiring;
     if (row.slot.state == SlotState::kInUse && row.lease) {
@@ -115,15 +115,18 @@ void TransitChecker::AfterStep() {
       in_transit = lease != nullptr && (!lease->AliveAt(Now()) || lease->end_asked);
     }
     if (!in_transit) continue;
-    const auto before = since_.find(row.backend_pid);
-    const Time began = before == since_.end() ? Now() : before->second;
-    since.emplace(row.backend_pid, began);
-    if (Now() - began > kMost) {
-      Violate("L5",
-              absl::StrCat("backend ", row.backend_pid, " is neither lent nor free, nor stuck, for 1.5 s"));
+    const bool put_out = scene_.IsPutOut(row);
+    const auto before = transits_.find(row.backend_pid);
+    const bool goes_on = before != transits_.end() && before->second.put_out == put_out;
+    const Transit transit = goes_on ? before->second : Transit{Now(), put_out};
+    transits.emplace(row.backend_pid, transit);
+    const Duration most = put_out ? ledger().options().connect_timeout + kLate : kMost;
+    if (Now() - transit.since > most) {
+      Violate("L5", absl::StrCat("backend ", row.backend_pid, " is neither lent nor free, nor stuck, for ",
+                                 Milliseconds(most), " ms"));
     }
   }
-  since_ = std::move(since);
+  transits_ = std::move(transits);
 }
 
 void ForsakenChecker::AfterStep() {

@@ -37,7 +37,8 @@ class WakeupChecker : public Checker {
   bool backed_off_ = false;          // the last opening failed, or one did where there are several roles
 };
 
-// L5: what a lease had is lent, available, gone or stuck within 1.5 s of the lease's end.
+// L5: what a lease had is lent, available, gone or stuck within 1.5 s of the lease's end. What an operator
+// had taken out of use may before that wait for others to take its place, as long as an opening may take.
 class TransitChecker : public Checker {
  public:
   using Checker::Checker;
@@ -46,7 +47,12 @@ class TransitChecker : public Checker {
  private:
   static constexpr Duration kMost = std::chrono::milliseconds(1500);
 
-  std::map<int32_t, Time> since_;  // by pid
+  struct Transit {
+    Time since{};
+    bool put_out = false;  // and not being closed yet
+  };
+
+  std::map<int32_t, Transit> transits_;  // by pid
 };
 
 // L5 of callers that went before they had the answer: their lease ends once nobody asks for it any more.
