@@ -12,8 +12,8 @@ Lease::Lease(LeaseGrant grant, const LeaseLimits& limits)
     : grant_(std::move(grant)),
       limits_(limits),
       ttl_(grant_.terms.ttl),
-      term_(ttl_),
-      expiry_(SaturatingAdd(grant_.acquired, ttl_)),
+      term_(std::min(ttl_, limits_.max_lifetime)),
+      expiry_(SaturatingAdd(grant_.acquired, term_)),
       idle_since_(grant_.acquired) {}
 
 absl::StatusOr<StatementId> Lease::TakePermit(Time now) {

@@ -44,6 +44,7 @@ class Check {
     Expect(max >= 1 && max <= kMostConnections, "max_connections",
            absl::StrCat("expected a number from 1 to ", kMostConnections, ", got ", max));
     Expect(min >= 0 && min <= max, "min_connections",
+    Expect(options_.max_ttl <= options_.max_lease_lifetime, "max_ttl", "expected at most max_lease_lifetime");
            absl::StrCat("expected a number from 0 to max_connections, which is ", max, ", got ", min));
   }
 
