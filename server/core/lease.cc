@@ -74,9 +74,11 @@ absl::Status Lease::Renew(Time now, std::optional<Duration> ttl, Time latest) {
   return absl::OkStatus();
 }
 
-void Lease::RenewIfDue(Time now, Time latest) {
+bool Lease::RenewIfDue(Time now, Time latest) {
   const bool itself = grant_.terms.renewal == Renewal::kByItself;
-  if (itself && Alive(now) && now >= due()) Extend(now, latest);
+  const bool is_due = itself && Alive(now) && now >= due();
+  if (is_due) Extend(now, latest);
+  return is_due;
 }
 
 void Lease::Extend(Time now, Time latest) {

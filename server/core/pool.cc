@@ -402,8 +402,8 @@ void Pool::Close(const Actions::Closing& closing) {
   Emit(EventType::kConnectionRetired, slot.index, Describe(closing.reason));
   Find(slot.index)
       ->Close({.gone =
-                   [this, slot] {
-                     Emit(EventType::kConnectionClosed, slot.index);
+                   [this, slot, reason = closing.reason] {
+                     Emit(EventType::kConnectionClosed, slot.index, Describe(reason));
                      connections_.Erase(slot.index);
                      Decide([&](PoolState& state, Time now, Actions& actions) {
                        state.Gone(now, slot, actions);

@@ -93,7 +93,8 @@ void PoolState::Discard(Time now, SlotRef ref, EndReason reason, Actions& action
   PGLESSOR_CHECK(slot.state == SlotState::kInUse, "only what was lent is discarded");
   CountEnd(now, slot, reason);
   slot.last_use = now;
-  StartClosing(slot, slot.doomed.value_or(RetireReason::kDiscarded), actions);
+  const bool lost = reason == EndReason::kConnectionLost;
+  StartClosing(slot, lost ? RetireReason::kLost : RetireReason::kDiscarded, actions);
   Conclude(now, actions);
 }
 
@@ -223,7 +224,6 @@ Waiter PoolState::Dequeued(Waiter waiter) {
   return waiter;
 }
 
-void PoolState::Refuse(Waiter waiter, absl::Status why, int64_t& counter, Actions& actions) {
 void PoolState::CountWaiter(const Waiter& waiter, int32_t change) {
   Tenant& tenant = tenants_[waiter.tenant];
   Role& role = roles_[tenant.role];
@@ -234,6 +234,7 @@ void PoolState::CountWaiter(const Waiter& waiter, int32_t change) {
   role.unqueued += change;
 }
 
+void PoolState::Refuse(Waiter waiter, absl::Status why, int64_t& counter, Actions& actions) {
   ++counter;
   if (&counter == &counters_.rejected) ++tenants_[waiter.tenant].rejected;
   actions.refusals.push_back({std::move(why), std::move(waiter)});
