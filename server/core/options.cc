@@ -24,13 +24,7 @@ class Check {
     Expect(guaranteed_ <= options_.max_connections, "tenants",
            absl::StrCat("expected guarantees of together at most max_connections, which is ",
                         options_.max_connections, ", got ", guaranteed_));
-    if (faults_.empty()) return absl::OkStatus();
-    std::string message;
-    for (const Violation& fault : faults_) {
-      absl::StrAppend(&message, message.empty() ? "" : "; ", fault.subject, ": ", fault.description);
-    }
-    return MakeError(absl::StatusCode::kInvalidArgument, message,
-                     {.reason = reason::kFieldInvalid, .fields = std::move(faults_)});
+    return faults_.empty() ? absl::OkStatus() : FieldsInvalid(std::move(faults_));
   }
 
  private:
@@ -56,7 +50,7 @@ class Check {
   }
 
   void TenantOf(const std::string& name, const TenantLimits& limits) {
-    const auto field = [&](const char* which) { return absl::StrCat("tenants.", name, ".", which); };
+    const auto field = [&](const char* which) { return absl::StrCat("tenants[", name, "].", which); };
     Expect(limits.max_leases >= 0, field("max_leases"), "expected 0, which is no quota, or more");
     Expect(limits.guaranteed >= 0 && (limits.max_leases <= 0 || limits.guaranteed <= limits.max_leases),
            field("guaranteed"), "expected 0 or more, and at most max_leases where that is set");

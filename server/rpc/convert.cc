@@ -203,10 +203,12 @@ absl::StatusOr<core::Duration> TtlFromProto(const google::protobuf::Duration& sp
 }
 
 absl::Status Within(const char* field, const absl::Status& fault) {
-  const std::optional<core::ErrorDetail> detail = core::DetailOf(fault);
-  if (!detail || detail->fields.size() != 1) return fault;
-  const core::Violation& violation = detail->fields[0];
-  return FieldInvalid(absl::StrCat(field, ".", violation.subject), violation.description);
+  std::optional<core::ErrorDetail> detail = core::DetailOf(fault);
+  if (!detail || detail->fields.empty()) return fault;
+  for (core::Violation& violation : detail->fields) {
+    violation.subject = absl::StrCat(field, ".", violation.subject);
+  }
+  return core::FieldsInvalid(std::move(detail->fields));
 }
 
 absl::StatusOr<core::AcquireRequest> FromProto(const v1::AcquireRequest& request, const Caller& caller) {
