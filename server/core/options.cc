@@ -5,13 +5,11 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "server/core/check.h"
 #include "server/core/error.h"
 
 namespace pglessor::core {
 namespace {
-
-constexpr int32_t kMostConnections = 10'000;
-constexpr int32_t kMostWeight = 1'000;
 
 class Check {
  public:
@@ -38,7 +36,6 @@ class Check {
     Expect(max >= 1 && max <= kMostConnections, "max_connections",
            absl::StrCat("expected a number from 1 to ", kMostConnections, ", got ", max));
     Expect(min >= 0 && min <= max, "min_connections",
-    Expect(options_.max_ttl <= options_.max_lease_lifetime, "max_ttl", "expected at most max_lease_lifetime");
            absl::StrCat("expected a number from 0 to max_connections, which is ", max, ", got ", min));
   }
 
@@ -47,6 +44,7 @@ class Check {
            "expected above zero and at most max_ttl");
     Expect(options_.default_ttl >= options_.min_ttl && options_.default_ttl <= options_.max_ttl,
            "default_ttl", "expected from min_ttl to max_ttl");
+    Expect(options_.max_ttl <= options_.max_lease_lifetime, "max_ttl", "expected at most max_lease_lifetime");
   }
 
   void TenantOf(const std::string& name, const TenantLimits& limits) {
@@ -70,5 +68,18 @@ class Check {
 }  // namespace
 
 absl::Status CheckOptions(const PoolOptions& options) { return Check(options).Run(); }
+
+int32_t WarmLevel(const PoolOptions& options) {
+  switch (options.warmup) {
+    case Warmup::kLazy:
+      return 0;
+    case Warmup::kMinimum:
+    case Warmup::kForecast:
+      return options.min_connections;
+    case Warmup::kMaximum:
+      return options.max_connections;
+  }
+  PGLESSOR_CHECK(false, "every warm-up has a level");
+}
 
 }  // namespace pglessor::core

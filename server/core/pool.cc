@@ -250,11 +250,6 @@ void Pool::CloseAll() {
   Decide([](PoolState& state, Time now, Actions& actions) { state.CloseAll(now, actions); });
 }
 
-int32_t Pool::Available() {
-  const MutexLock lock(mutex_);
-  return state_.in(SlotState::kAvailable);
-}
-
 int32_t Pool::InUse() {
   const MutexLock lock(mutex_);
   return state_.in(SlotState::kInUse);

@@ -42,7 +42,7 @@ void PoolState::Conclude(Time now, Actions& actions) {
     actions.breaker = breaker_told_ = breaker;
   }
   const int32_t opening = in(SlotState::kOpening)-doomed_in_[static_cast<size_t>(SlotState::kOpening)];
-  warm_ = warm_ || Lasting() - opening >= WarmAt();
+  warm_ = warm_ || Lasting() - opening >= WarmLevel(options_);
 }
 
 bool PoolState::MayHave(TenantId tenant) const {

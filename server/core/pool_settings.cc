@@ -62,24 +62,11 @@ bool PoolState::Resume(Time now, Actions& actions) {
   return was_paused;
 }
 
-int32_t PoolState::WarmAt() const {
-  switch (options_.warmup) {
-    case Warmup::kLazy:
-      return 0;
-    case Warmup::kMinimum:
-    case Warmup::kForecast:
-      return options_.min_connections;
-    case Warmup::kMaximum:
-      return options_.max_connections;
-  }
-  PGLESSOR_CHECK(false, "every warm-up has a level");
-}
-
 int32_t PoolState::Wanted() const {
   int32_t wanted = options_.min_connections;
   if (options_.warmup == Warmup::kLazy) wanted = std::min(wanted, most_lasting_);
   if (options_.warmup == Warmup::kForecast) wanted = std::clamp(forecast_, wanted, options_.max_connections);
-  if (!warm_) wanted = std::max(wanted, WarmAt());
+  if (!warm_) wanted = std::max(wanted, WarmLevel(options_));
   for (const PoolOperation& operation : operations_) wanted = std::max(wanted, operation.target);
   return wanted;
 }

@@ -381,7 +381,6 @@ class PoolState {
   // Slots on their way to being available.
   int32_t Coming() const;
   int32_t Wanted() const;
-  int32_t WarmAt() const;
 
   bool Join(PoolOperation::Kind kind, int64_t argument, PoolOperation::Done& done);
   PoolOperation& Begin(Time now, PoolOperation::Kind kind, int64_t argument, int32_t target,
@@ -407,12 +406,12 @@ class PoolState {
   WaitQueue queue_;
   WaiterId last_waiter_;
   FencingTokens fencing_;
+  std::vector<PoolOperation> operations_;  // under way; at most one of a kind and argument
   struct Outgoing {
     Actions::Closing closing;
     Time at_latest{};
   };
   std::deque<Outgoing> outgoing_;  // retiring, and not being closed yet
-  std::vector<PoolOperation> operations_;  // under way; at most one of a kind and argument
   Time next_housekeeping_ = Time::min();
   bool saturated_ = false;  // it was told
   bool paused_ = false;
