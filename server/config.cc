@@ -324,9 +324,9 @@ class Check {
   void Number(absl::string_view flag, const std::string& text, int32_t least, int32_t& target) {
     if (text.empty()) return;
     int32_t number = 0;
-    if (!absl::SimpleAtoi(text, &number) || number < least || number > kMostConnections) {
-      Fault(flag,
-            absl::StrCat("expected a number from ", least, " to ", kMostConnections, ", got ", Quoted(text)));
+    if (!absl::SimpleAtoi(text, &number) || number < least || number > core::kMostConnections) {
+      Fault(flag, absl::StrCat("expected a number from ", least, " to ", core::kMostConnections, ", got ",
+                               Quoted(text)));
     } else {
       target = number;
     }

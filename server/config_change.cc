@@ -30,8 +30,12 @@ void CompareGone(const PoolConfig& pool, const std::vector<PoolConfig>& before,
 
 void ComparePools(const std::vector<PoolConfig>& before, const std::vector<PoolConfig>& after,
                   ConfigChange& change) {
-  for (const PoolConfig& pool : before) {
-    if (Find(after, pool.options.name) == nullptr) CompareGone(pool, before, after, change);
+  // Those that have a primary first, which gives them their tokens until then.
+  for (const bool has_primary : {true, false}) {
+    for (const PoolConfig& pool : before) {
+      const bool its_turn = pool.primary.empty() != has_primary;
+      if (its_turn && Find(after, pool.options.name) == nullptr) CompareGone(pool, before, after, change);
+    }
   }
   for (const PoolConfig& pool : after) {
     PoolConfig& then = change.pools.emplace_back(pool);

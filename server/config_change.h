@@ -10,7 +10,7 @@ namespace pglessor {
 
 struct ConfigChange {
   std::vector<PoolConfig> added;
-  std::vector<std::string> removed;  // by name
+  std::vector<std::string> removed;  // by name, those that have a primary first
   // Of pools that were there before and are still; the rest of such a pool stays as it is.
   std::vector<PoolConfig> limits;  // other options
   std::vector<PoolConfig> moved;   // another DSN, validation, or password of a role

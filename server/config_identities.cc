@@ -17,6 +17,7 @@
 #include "absl/strings/strip.h"
 
 #include "server/core/check.h"
+#include "server/core/names.h"
 
 namespace pglessor {
 namespace {
@@ -157,7 +158,7 @@ class Unique {
 
 void ReadTenant(const std::string& name, ConfigTable& table, Config& config) {
   rpc::IdentityOptions identity{name, {rpc::Role::kHolder}, {name}, {}, {}};
-  if (name == kReservedTenant) {
+  if (name == core::kReservedTenant) {
     table.Fault("", "expected another name than \"lease\", which the gateway uses");
   }
   ReadCaller(table, identity);
@@ -179,7 +180,7 @@ void ReadIdentity(const std::string& name, ConfigTable& table, Config& config) {
   }
   table.Texts("tenants", identity.tenants);
   for (const std::string& tenant : identity.tenants) {
-    if (tenant == "*" || (IsName(tenant) && tenant != kReservedTenant)) continue;
+    if (tenant == "*" || core::IsTenant(tenant)) continue;
     table.Fault("tenants", absl::StrCat(R"(expected tenants' names, or "*" for any, got )", Quoted(tenant)));
   }
   if (identity.tenants.empty() && identity.roles.count(rpc::Role::kHolder) > 0) {

@@ -29,7 +29,6 @@ struct NumberKey {
   Number most;
 };
 
-inline constexpr int32_t kMostConnections = 10'000;
 inline constexpr size_t kMostWaiters = 1'000'000;
 inline constexpr core::Duration kMillisecond = std::chrono::milliseconds(1);
 inline constexpr core::Duration kYear = std::chrono::hours(24 * 365);
@@ -60,9 +59,9 @@ inline constexpr TimeKey<core::PoolOptions> kPoolTimes[] = {
 };
 
 inline constexpr NumberKey<core::PoolOptions, int32_t> kPoolNumbers[] = {
-    {"min_connections", &core::PoolOptions::min_connections, 0, kMostConnections},
-    {"max_connections", &core::PoolOptions::max_connections, 1, kMostConnections},
-    {"max_concurrent_opens", &core::PoolOptions::max_concurrent_opens, 1, kMostConnections},
+    {"min_connections", &core::PoolOptions::min_connections, 0, core::kMostConnections},
+    {"max_connections", &core::PoolOptions::max_connections, 1, core::kMostConnections},
+    {"max_concurrent_opens", &core::PoolOptions::max_concurrent_opens, 1, core::kMostConnections},
     {"breaker_failures", &core::PoolOptions::breaker_failures, 1, 1000},
 };
 
@@ -72,8 +71,8 @@ inline constexpr NumberKey<core::PoolOptions, size_t> kPoolSizes[] = {
 
 inline constexpr NumberKey<core::TenantLimits, int32_t> kTenantNumbers[] = {
     {"max_leases", &core::TenantLimits::max_leases, 0, 1'000'000},
-    {"guaranteed", &core::TenantLimits::guaranteed, 0, kMostConnections},
-    {"weight", &core::TenantLimits::weight, 1, 1000},
+    {"guaranteed", &core::TenantLimits::guaranteed, 0, core::kMostConnections},
+    {"weight", &core::TenantLimits::weight, 1, core::kMostWeight},
     {"burst", &core::TenantLimits::burst, 0, 1'000'000},
 };
 

@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 
 #include "server/config_keys.h"
+#include "server/core/names.h"
 #include "server/postgres/opening.h"
 
 namespace pglessor {
@@ -83,7 +84,7 @@ core::TenantLimits ReadTenant(ConfigTable& table, PoolConfig& pool) {
 void ReadTenants(ConfigTable& table, PoolConfig& pool) {
   int64_t guaranteed = 0;
   for (auto& [name, tenant] : table.Tables("tenants")) {
-    if (name == kReservedTenant) {
+    if (name == core::kReservedTenant) {
       table.Fault("tenants", "expected another name than \"lease\", which the gateway uses");
     }
     const core::TenantLimits limits = ReadTenant(tenant, pool);

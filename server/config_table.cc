@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 
 #include "server/config.h"
+#include "server/core/names.h"
 
 namespace pglessor {
 namespace {
@@ -68,13 +69,6 @@ std::string Quoted(absl::string_view text) {
   }
   const bool cut = text.size() > kMostQuoted;
   return absl::StrCat("\"", absl::Utf8SafeCEscape(text.substr(0, kMostQuoted)), cut ? "…" : "", "\"");
-}
-
-bool IsName(absl::string_view text) {
-  constexpr absl::string_view kFirst = "abcdefghijklmnopqrstuvwxyz0123456789";
-  constexpr absl::string_view kOther = "abcdefghijklmnopqrstuvwxyz0123456789._-";
-  return !text.empty() && text.size() <= 63 && absl::StrContains(kFirst, text[0]) &&
-         text.find_first_not_of(kOther) == absl::string_view::npos;
 }
 
 void FileFaults::Add(uint32_t line, absl::string_view key, absl::string_view what) {
@@ -263,7 +257,7 @@ std::vector<std::pair<std::string, ConfigTable>> ConfigTable::Tables(const char*
   std::optional<ConfigTable> outer = Table(key);
   if (!outer) return tables;
   for (const auto& [name, value] : std::get<TomlTable>(outer->table_->value)) {
-    if (!IsName(name)) {
+    if (!core::IsName(name)) {
       faults_->Add(
           value.line, outer->path_,
           absl::StrCat("expected names of 1 to 63 of a-z, 0-9, \".\", \"_\" and \"-\", which begin with "

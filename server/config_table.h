@@ -113,10 +113,4 @@ void ConfigTable::Choice(const char* key, const Choices& choices, Value& target)
   Fault(key, "expected " + expected + ", got " + Quoted(*text));
 }
 
-// [a-z0-9][a-z0-9._-]{0,62}: what pools, tenants and identities are called.
-bool IsName(absl::string_view text);
-
-// The user name by which a lease's token logs in at the gateway: no tenant may be called so.
-inline constexpr char kReservedTenant[] = "lease";
-
 }  // namespace pglessor

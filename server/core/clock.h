@@ -6,6 +6,7 @@
 #pragma once
 
 #include <chrono>
+#include <string>
 
 namespace pglessor::core {
 
@@ -37,5 +38,8 @@ constexpr Time SaturatingAdd(Time time, Duration span) {
   if (span < Duration::zero() && time < Time::min() - span) return Time::min();
   return time + span;
 }
+
+// For people: "1.25" is 1,250 microseconds, and what is shorter than one is dropped.
+std::string Milliseconds(Duration span);
 
 }  // namespace pglessor::core

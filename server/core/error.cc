@@ -71,10 +71,18 @@ absl::Status MakeError(absl::StatusCode code, absl::string_view message, const E
 }
 
 absl::Status FieldInvalid(absl::string_view field, absl::string_view expected) {
-  return MakeError(absl::StatusCode::kInvalidArgument, absl::StrCat(field, ": ", expected),
-                   {.reason = reason::kFieldInvalid,
-                    .metadata = {{"field", std::string(field)}},
-                    .fields = {{std::string(field), std::string(expected)}}});
+  return FieldsInvalid({{std::string(field), std::string(expected)}});
+}
+
+absl::Status FieldsInvalid(std::vector<Violation> fields) {
+  std::string message;
+  for (const auto& [field, expected] : fields) {
+    absl::StrAppend(&message, message.empty() ? "" : "; ", field, ": ", expected);
+  }
+  ErrorDetail detail{.reason = reason::kFieldInvalid};
+  if (fields.size() == 1) detail.metadata = {{"field", fields[0].subject}};
+  detail.fields = std::move(fields);
+  return MakeError(absl::StatusCode::kInvalidArgument, message, detail);
 }
 
 std::optional<ErrorDetail> DetailOf(const absl::Status& status) {

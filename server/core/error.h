@@ -68,8 +68,9 @@ struct ErrorDetail {
 
 absl::Status MakeError(absl::StatusCode code, absl::string_view message, const ErrorDetail& detail);
 
-// INVALID_ARGUMENT FIELD_INVALID for one field: what is wrong with it, and what was expected.
+// INVALID_ARGUMENT FIELD_INVALID for one field: what is wrong with it, and what was expected; or for several.
 absl::Status FieldInvalid(absl::string_view field, absl::string_view expected);
+absl::Status FieldsInvalid(std::vector<Violation> fields);
 
 // What MakeError put in; nothing for a Status that was made elsewhere.
 std::optional<ErrorDetail> DetailOf(const absl::Status& status);

@@ -12,8 +12,8 @@ Lease::Lease(LeaseGrant grant, const LeaseLimits& limits)
     : grant_(std::move(grant)),
       limits_(limits),
       ttl_(grant_.terms.ttl),
-      term_(ttl_),
-      expiry_(SaturatingAdd(grant_.acquired, ttl_)),
+      term_(std::min(ttl_, limits_.max_lifetime)),
+      expiry_(SaturatingAdd(grant_.acquired, term_)),
       idle_since_(grant_.acquired) {}
 
 absl::StatusOr<StatementId> Lease::TakePermit(Time now) {
@@ -74,9 +74,11 @@ absl::Status Lease::Renew(Time now, std::optional<Duration> ttl, Time latest) {
   return absl::OkStatus();
 }
 
-void Lease::RenewIfDue(Time now, Time latest) {
+bool Lease::RenewIfDue(Time now, Time latest) {
   const bool itself = grant_.terms.renewal == Renewal::kByItself;
-  if (itself && Alive(now) && now >= due()) Extend(now, latest);
+  const bool is_due = itself && Alive(now) && now >= due();
+  if (is_due) Extend(now, latest);
+  return is_due;
 }
 
 void Lease::Extend(Time now, Time latest) {

@@ -125,8 +125,8 @@ class Lease {
   // Fails with: the lease's end; where `latest` is over, as one that is kDrained. Never revives.
   absl::Status Renew(Time now, std::optional<Duration> ttl, Time latest);
 
-  // Renews one that is alive and renews itself, if that is due.
-  void RenewIfDue(Time now, Time latest);
+  // Renews one that is alive and renews itself, if that is due; whether it did.
+  bool RenewIfDue(Time now, Time latest);
 
   // Its holder has it for sure: he ran a statement, or renewed it.
   bool claimed() const { return claimed_; }

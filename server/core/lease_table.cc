@@ -149,24 +149,24 @@ absl::Status LeaseTable::WhenFenced(LeaseCounter lease, OnFenced on_fenced) {
   return absl::OkStatus();
 }
 
-std::vector<LeaseCounter> LeaseTable::TakeExpired(size_t limit, absl::FunctionRef<Time(const Pool*)> latest) {
-  std::vector<LeaseCounter> expired;
+LeaseTable::Due LeaseTable::TakeDue(size_t limit, absl::FunctionRef<Time(const Pool*)> latest) {
+  Due due;
   for (const LeaseCounter lease : expiries_.TakeDue(clock_.Now(), limit)) {
     std::optional<Time> later;
     leases_.With(lease, [&](auto& record) {
       if (record->lease.state() != LeaseState::kActive) return;
       const Time now = clock_.Now();
-      record->lease.RenewIfDue(now, latest(record->pool));
+      if (record->lease.RenewIfDue(now, latest(record->pool))) due.renewed.push_back(lease);
       if (record->lease.Alive(now)) {
         later = record->lease.due();
       } else {
-        expired.push_back(lease);
+        due.expired.push_back(lease);
       }
     });
     // It was renewed since it was scheduled.
     if (later) expiries_.Schedule(lease, *later);
   }
-  return expired;
+  return due;
 }
 
 std::vector<LeaseTable::Remiss> LeaseTable::TakeRemiss(size_t limit) {

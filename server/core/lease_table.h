@@ -91,9 +91,13 @@ class LeaseTable {
   // Fails with: NOT_FOUND LEASE_NOT_FOUND; `on_fenced` is then dropped.
   absl::Status WhenFenced(LeaseCounter lease, OnFenced on_fenced);
 
-  // At most `limit` leases whose time is over and that nobody has ended. Those that renew themselves, none
-  // past what `latest` says of its pool, are renewed on the way. It is called under a lock.
-  std::vector<LeaseCounter> TakeExpired(size_t limit, absl::FunctionRef<Time(const Pool*)> latest);
+  // Of at most `limit` leases that are due: those whose time is over and that nobody has ended, and those
+  // that renewed themselves just now, none past what `latest` says of its pool. It is called under a lock.
+  struct Due {
+    std::vector<LeaseCounter> expired;
+    std::vector<LeaseCounter> renewed;
+  };
+  Due TakeDue(size_t limit, absl::FunctionRef<Time(const Pool*)> latest);
   // Leases whose holders were idle for too long, or that may have leaked; see Lease::LookAt. Each is looked
   // at when that says so.
   struct Remiss {

@@ -133,9 +133,9 @@ absl::StatusOr<std::vector<PoolView>> Lessor::Stats(absl::string_view name) {
 
 void Lessor::Tick() {
   const auto latest = [this](const Pool* pool) { return LatestExpiry(*pool); };
-  for (const LeaseCounter lease : leases_.TakeExpired(kExpiriesPerTick, latest)) {
-    EndUnasked(lease, {EndReason::kExpired});
-  }
+  const LeaseTable::Due leases = leases_.TakeDue(kExpiriesPerTick, latest);
+  for (const LeaseCounter lease : leases.expired) EndUnasked(lease, {EndReason::kExpired});
+  for (const LeaseCounter lease : leases.renewed) EmitRenewed(lease);
   for (const auto& [lease, look] : leases_.TakeRemiss(kExpiriesPerTick)) {
     if (look.leak_suspected) EmitLeakSuspected(lease);
     if (look.idle_too_long != nullptr) {
@@ -244,6 +244,13 @@ void Lessor::EmitEnded(LeaseCounter lease, EndReason reason, const std::string& 
     event.reason = why;
     event.held = clock_.Now() - view->grant.acquired;
     events_.Emit(event);
+  }
+}
+
+void Lessor::EmitRenewed(LeaseCounter lease) {
+  if (!events_.Wants(EventType::kLeaseRenewed)) return;
+  if (const std::optional<LeaseView> view = leases_.View(lease)) {
+    events_.Emit(EventOf(EventType::kLeaseRenewed, *view));
   }
 }
 

@@ -220,6 +220,7 @@ class Lessor {
               const std::shared_ptr<Batch>& batch);
   void CarryOut(LeaseCounter lease, const LeaseTable::EndWork& work, LeaseEnding ending);
   void EmitGranted(const LeaseView& lease) const;
+  void EmitRenewed(LeaseCounter lease);  // by itself
   void EmitLeakSuspected(LeaseCounter lease);
   void EmitEnded(LeaseCounter lease, EndReason reason, const std::string& why);
   Event EventOf(EventType type, const LeaseView& lease) const;

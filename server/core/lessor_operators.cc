@@ -128,7 +128,8 @@ void Lessor::ExpireConnections(const OldConnections& which, const std::string& w
       (*pool)->Expire(older_than, which.include_leased,
                       [batch](const absl::StatusOr<PoolReport>& report) { batch->PoolDone(report); });
   batch->Await(leases.size());
-  EndAll(leases, {EndReason::kRevoked, Disposition::kDiscard, why}, batch);
+  // They are cleaned first, though they will be closed: what has come clean can wait for its replacement.
+  EndAll(leases, {EndReason::kRevoked, Disposition::kReturn, why}, batch);
   batch->Happened();
 }
 
@@ -140,7 +141,8 @@ void Lessor::Reset(const std::string& pool_name, bool force, const std::string& 
     return;
   }
   for (const LeaseCounter lease : (*pool)->Reset(force, why, std::move(done))) {
-    EndUnasked(lease, {EndReason::kPoolReset, Disposition::kDiscard, why});
+    // As in ExpireConnections.
+    EndUnasked(lease, {EndReason::kPoolReset, Disposition::kReturn, why});
   }
 }
 

@@ -5,13 +5,11 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "server/core/check.h"
 #include "server/core/error.h"
 
 namespace pglessor::core {
 namespace {
-
-constexpr int32_t kMostConnections = 10'000;
-constexpr int32_t kMostWeight = 1'000;
 
 class Check {
  public:
@@ -24,13 +22,7 @@ class Check {
     Expect(guaranteed_ <= options_.max_connections, "tenants",
            absl::StrCat("expected guarantees of together at most max_connections, which is ",
                         options_.max_connections, ", got ", guaranteed_));
-    if (faults_.empty()) return absl::OkStatus();
-    std::string message;
-    for (const Violation& fault : faults_) {
-      absl::StrAppend(&message, message.empty() ? "" : "; ", fault.subject, ": ", fault.description);
-    }
-    return MakeError(absl::StatusCode::kInvalidArgument, message,
-                     {.reason = reason::kFieldInvalid, .fields = std::move(faults_)});
+    return faults_.empty() ? absl::OkStatus() : FieldsInvalid(std::move(faults_));
   }
 
  private:
@@ -52,10 +44,11 @@ class Check {
            "expected above zero and at most max_ttl");
     Expect(options_.default_ttl >= options_.min_ttl && options_.default_ttl <= options_.max_ttl,
            "default_ttl", "expected from min_ttl to max_ttl");
+    Expect(options_.max_ttl <= options_.max_lease_lifetime, "max_ttl", "expected at most max_lease_lifetime");
   }
 
   void TenantOf(const std::string& name, const TenantLimits& limits) {
-    const auto field = [&](const char* which) { return absl::StrCat("tenants.", name, ".", which); };
+    const auto field = [&](const char* which) { return absl::StrCat("tenants[", name, "].", which); };
     Expect(limits.max_leases >= 0, field("max_leases"), "expected 0, which is no quota, or more");
     Expect(limits.guaranteed >= 0 && (limits.max_leases <= 0 || limits.guaranteed <= limits.max_leases),
            field("guaranteed"), "expected 0 or more, and at most max_leases where that is set");
@@ -75,5 +68,18 @@ class Check {
 }  // namespace
 
 absl::Status CheckOptions(const PoolOptions& options) { return Check(options).Run(); }
+
+int32_t WarmLevel(const PoolOptions& options) {
+  switch (options.warmup) {
+    case Warmup::kLazy:
+      return 0;
+    case Warmup::kMinimum:
+    case Warmup::kForecast:
+      return options.min_connections;
+    case Warmup::kMaximum:
+      return options.max_connections;
+  }
+  PGLESSOR_CHECK(false, "every warm-up has a level");
+}
 
 }  // namespace pglessor::core

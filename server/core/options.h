@@ -34,7 +34,7 @@ enum class Warmup {
 struct TenantLimits {
   int32_t max_leases = 0;          // leases, and acquires that wait for one; 0 = no quota
   int32_t guaranteed = 0;          // connections that no other tenant takes; their sum <= max_connections
-  int32_t weight = 1;              // its turns in a priority, 1 to 1000
+  int32_t weight = 1;              // its turns in a priority, 1 to kMostWeight
   double acquires_per_second = 0;  // on average; 0 = no limit
   int32_t burst = 0;               // acquires at once after a pause; 0 = a second's worth, at least 1
   Priority max_priority = Priority::kHigh;  // a higher one is refused
@@ -99,8 +99,15 @@ struct PoolOptions {
   friend bool operator==(const PoolOptions&, const PoolOptions&) = default;
 };
 
-// Whether they fit together. Fails with: INVALID_ARGUMENT FIELD_INVALID, a violation for each that does not.
+inline constexpr int32_t kMostConnections = 10'000;
+inline constexpr int32_t kMostWeight = 1'000;
+
+// Whether they fit together. Fails with: INVALID_ARGUMENT FIELD_INVALID, a violation for each that does not;
+// a tenant's is called "tenants[NAME].max_leases".
 absl::Status CheckOptions(const PoolOptions& options);
+
+// With how many connections a pool counts as warm.
+int32_t WarmLevel(const PoolOptions& options);
 
 // Of tenants that are not configured, a pool remembers so many; those with nothing in it are forgotten first.
 inline constexpr size_t kMaxUnconfiguredTenants = 10'000;

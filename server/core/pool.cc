@@ -250,11 +250,6 @@ void Pool::CloseAll() {
   Decide([](PoolState& state, Time now, Actions& actions) { state.CloseAll(now, actions); });
 }
 
-int32_t Pool::Available() {
-  const MutexLock lock(mutex_);
-  return state_.in(SlotState::kAvailable);
-}
-
 int32_t Pool::InUse() {
   const MutexLock lock(mutex_);
   return state_.in(SlotState::kInUse);
@@ -402,8 +397,8 @@ void Pool::Close(const Actions::Closing& closing) {
   Emit(EventType::kConnectionRetired, slot.index, Describe(closing.reason));
   Find(slot.index)
       ->Close({.gone =
-                   [this, slot] {
-                     Emit(EventType::kConnectionClosed, slot.index);
+                   [this, slot, reason = closing.reason] {
+                     Emit(EventType::kConnectionClosed, slot.index, Describe(reason));
                      connections_.Erase(slot.index);
                      Decide([&](PoolState& state, Time now, Actions& actions) {
                        state.Gone(now, slot, actions);

@@ -126,8 +126,7 @@ class Pool {
   };
   Departure Depart();
 
-  // Connections that are available, or in use.
-  int32_t Available();
+  // Connections that are in use.
   int32_t InUse();
   // No slot is taken any more.
   bool Empty();

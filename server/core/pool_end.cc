@@ -22,6 +22,7 @@ void PoolState::CloseAll(Time now, Actions& actions) {
     slots_[position].last_use = now;
     StartClosing(slots_[position], ClosingReason(), actions);
   }
+  CloseOutgoing(now, actions);
 }
 
 void PoolState::Remove(Time now, Actions& actions) {
@@ -43,7 +44,8 @@ std::vector<ConnectionIndex> PoolState::Lent() const {
 }
 
 void Pool::Leave(Time deadline) {
-  // First, so that whoever renews the last lease that was granted knows of it.
+  // First: what is renewed from now on ends by then. A renewal that is under way may still go past it, and is
+  // ended at the deadline like all that last so long (Depart).
   latest_expiry_ = deadline;
   Actions actions;
   {

@@ -22,7 +22,7 @@ std::vector<ConnectionIndex> PoolState::Reset(Time now, bool force, PoolOperatio
   // Whatever made openings fail may be what this is to mend.
   for (Role& role : roles_) role.breaker.TryAtOnce();
   for (const uint32_t position : TakeAllAvailable()) {
-    StartClosing(slots_[position], RetireReason::kReset, actions);
+    PutOut(now, slots_[position], RetireReason::kReset);
     ++operation.report.retired;
   }
   for (Slot& slot : slots_) {
@@ -52,7 +52,7 @@ std::vector<ConnectionIndex> PoolState::Expire(Time now, Duration older_than, bo
     std::erase_if(role.available, [&](uint32_t position) {
       Slot& slot = slots_[position];
       if (now - slot.opened < older_than) return false;
-      StartClosing(slot, RetireReason::kExpired, actions);
+      PutOut(now, slot, RetireReason::kExpired);
       return true;
     });
   }
@@ -92,6 +92,25 @@ void PoolState::Renew(Time now, int32_t target, PoolOperation::Done done, Action
   for (const uint32_t position : TakeAllAvailable()) StartProbe(slots_[position], actions);
   operation.probes_awaited = probing_;
   Conclude(now, actions);
+}
+
+void PoolState::PutOut(Time now, Slot& slot, RetireReason reason) {
+  Move(slot, SlotState::kRetiring);
+  outgoing_.push_back({{RefOf(slot), reason}, SaturatingAdd(now, options_.connect_timeout)});
+}
+
+void PoolState::CloseOutgoing(Time now, Actions& actions) {
+  // A pool that drains opens nothing that could be waited for.
+  while (!outgoing_.empty() && (draining_ || now >= outgoing_.front().at_latest || CanSpareAnother())) {
+    actions.closes.push_back(outgoing_.front().closing);
+    outgoing_.pop_front();
+  }
+}
+
+bool PoolState::CanSpareAnother() const {
+  const int32_t being_closed = in(SlotState::kRetiring) - static_cast<int32_t>(outgoing_.size());
+  const int32_t lacking = std::max(0, Wanted() - (total_ - being_closed - 1));
+  return lacking + in(SlotState::kOpening) <= options_.max_concurrent_opens;
 }
 
 bool PoolState::Join(Kind kind, int64_t argument, PoolOperation::Done& done) {

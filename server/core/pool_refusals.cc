@@ -22,13 +22,6 @@ const char* NameOf(Priority priority) {
   return "unknown";
 }
 
-// `why` a caller is refused, and the limit that it has hit.
-absl::Status WithQuota(const absl::Status& why, Violation quota) {
-  ErrorDetail detail = *DetailOf(why);
-  detail.quotas.push_back(std::move(quota));
-  return MakeError(why.code(), why.message(), detail);
-}
-
 }  // namespace
 
 absl::Status PoolState::Admission(Time now, const Waiter& waiter) {
@@ -66,11 +59,9 @@ bool PoolState::HasItsOwn(const Waiter& waiter) const {
 
 absl::Status PoolState::NoPlace(Time now, const Waiter& waiter) const {
   if (queue_.size() >= options_.max_waiters) {
-    return WithQuota(
-        Exhausted(absl::StrCat("already ", queue_.size(),
-                               " callers wait for this pool, which is its limit; retry later"),
-                  reason::kWaitQueueFull),
-        {absl::StrCat("pool:", options_.name), absl::StrCat("max_waiters ", options_.max_waiters)});
+    return Exhausted(absl::StrCat("already ", queue_.size(),
+                                  " callers wait for this pool, which is its limit; retry later"),
+                     reason::kWaitQueueFull, absl::StrCat("max_waiters ", options_.max_waiters));
   }
   if (absl::Status why = Shed(now, waiter.priority); !why.ok()) return why;
   if (!waiter.queues && NothingAtOnce(now, waiter)) return NothingIdle();
@@ -80,21 +71,37 @@ absl::Status PoolState::NoPlace(Time now, const Waiter& waiter) const {
 absl::Status PoolState::Shed(Time now, Priority priority) const {
   if (options_.degrade_after <= Duration::zero() || queue_.empty()) return absl::OkStatus();
   if (now - queue_.oldest() < options_.degrade_after * static_cast<int>(priority)) return absl::OkStatus();
-  return WithQuota(
-      Exhausted(absl::StrCat("callers have waited for this pool so long that those of ", NameOf(priority),
-                             " priority are not queued; retry later"),
-                reason::kWaitQueueFull),
-      {absl::StrCat("pool:", options_.name),
-       absl::StrCat("degrade_after ", options_.degrade_after / std::chrono::milliseconds(1), " ms")});
+  return Exhausted(absl::StrCat("callers have waited for this pool so long that those of ", NameOf(priority),
+                                " priority are not queued; retry later"),
+                   reason::kWaitQueueFull,
+                   absl::StrCat("degrade_after ", Milliseconds(options_.degrade_after), " ms"));
 }
 
 bool PoolState::NothingAtOnce(Time now, const Waiter& waiter) const {
-  const Role& role = roles_[tenants_[waiter.tenant].role];
+  const Role& role = RoleOf(waiter);
   if (paused_ || !MayHave(waiter.tenant)) return true;
   // Those before it get what is idle first, once it is probed.
   const auto soon = static_cast<int32_t>(role.available.size()) + role.probing;
   if (soon > role.waiting && (role.probing > 0 || FindAvailable(waiter.tenant))) return false;
-  return !MayOpen(now, tenants_[waiter.tenant].role) || role.waiting > role.coming();
+  if (!role.MayOpen(now)) return true;
+  // Where openings have to wait for one another, it waits too, and so may others like it: that is no line. No
+  // acquire fails because of an operator: what is being replaced counts as if it had been.
+  const int32_t replaced = BeingReplaced();
+  const bool behind_a_line = role.waiting - role.unqueued > role.coming() + replaced;
+  return behind_a_line || Unopened() >= options_.max_connections - total_ + replaced;
+}
+
+int32_t PoolState::Unopened() const {
+  int32_t unopened = 0;
+  for (const Role& role : roles_) unopened += std::max(0, role.waiting - role.coming());
+  return unopened;
+}
+
+int32_t PoolState::BeingReplaced() const {
+  if (operations_.empty()) return 0;
+  int32_t replaced = in(SlotState::kRetiring);
+  for (const Role& role : roles_) replaced -= role.promised;
+  return replaced;
 }
 
 absl::Status PoolState::WaitedInVain(absl::string_view tenant, Time since) {
@@ -138,14 +145,16 @@ absl::Status PoolState::DrainBegan() const {
                    {.reason = reason::kDraining});
 }
 
-absl::Status PoolState::Exhausted(absl::string_view message, const char* reason) const {
-  return MakeError(absl::StatusCode::kResourceExhausted, message,
-                   {.reason = reason,
-                    .metadata = {{"pool", options_.name},
-                                 {"in_use", absl::StrCat(in(SlotState::kInUse))},
-                                 {"max", absl::StrCat(options_.max_connections)},
-                                 {"waiting", absl::StrCat(queue_.size())}},
-                    .retry_after = std::chrono::milliseconds(100)});
+absl::Status PoolState::Exhausted(absl::string_view message, const char* reason,
+                                  const std::string& quota) const {
+  ErrorDetail detail{.reason = reason,
+                     .metadata = {{"pool", options_.name},
+                                  {"in_use", absl::StrCat(in(SlotState::kInUse))},
+                                  {"max", absl::StrCat(options_.max_connections)},
+                                  {"waiting", absl::StrCat(queue_.size())}},
+                     .retry_after = std::chrono::milliseconds(100)};
+  if (!quota.empty()) detail.quotas = {{absl::StrCat("pool:", options_.name), quota}};
+  return MakeError(absl::StatusCode::kResourceExhausted, message, detail);
 }
 
 }  // namespace pglessor::core

@@ -36,12 +36,13 @@ void PoolState::Conclude(Time now, Actions& actions) {
   Serve(now, actions);
   if (queue_.empty()) saturated_ = false;
   Balance(now, actions);
+  CloseOutgoing(now, actions);
   if (!operations_.empty()) FinishOperations(now, actions);
   if (const BreakerState breaker = roles_.front().breaker.state(now); breaker != breaker_told_) {
     actions.breaker = breaker_told_ = breaker;
   }
   const int32_t opening = in(SlotState::kOpening)-doomed_in_[static_cast<size_t>(SlotState::kOpening)];
-  warm_ = warm_ || Lasting() - opening >= WarmAt();
+  warm_ = warm_ || Lasting() - opening >= WarmLevel(options_);
 }
 
 bool PoolState::MayHave(TenantId tenant) const {

@@ -14,10 +14,11 @@ PoolState::PoolState(const PoolOptions& options) : options_(options), queue_(opt
 
 void PoolState::SetUpTenants() {
   tenants_.Configure(options_.tenants, options_.isolation);
-  for (Role& role : roles_) role.waiting = 0;
+  for (Role& role : roles_) role.waiting = role.unqueued = 0;
   tenants_.Change([this](TenantId id, Tenant& tenant) {
     tenant.role = RoleNumber(tenant.limits.role);
     roles_[tenant.role].waiting += tenant.waiting;
+    roles_[tenant.role].unqueued += tenant.unqueued;
     queue_.SetWeight(id, tenant.limits.weight);
   });
 }
@@ -61,24 +62,11 @@ bool PoolState::Resume(Time now, Actions& actions) {
   return was_paused;
 }
 
-int32_t PoolState::WarmAt() const {
-  switch (options_.warmup) {
-    case Warmup::kLazy:
-      return 0;
-    case Warmup::kMinimum:
-    case Warmup::kForecast:
-      return options_.min_connections;
-    case Warmup::kMaximum:
-      return options_.max_connections;
-  }
-  PGLESSOR_CHECK(false, "every warm-up has a level");
-}
-
 int32_t PoolState::Wanted() const {
   int32_t wanted = options_.min_connections;
   if (options_.warmup == Warmup::kLazy) wanted = std::min(wanted, most_lasting_);
   if (options_.warmup == Warmup::kForecast) wanted = std::clamp(forecast_, wanted, options_.max_connections);
-  if (!warm_) wanted = std::max(wanted, WarmAt());
+  if (!warm_) wanted = std::max(wanted, WarmLevel(options_));
   for (const PoolOperation& operation : operations_) wanted = std::max(wanted, operation.target);
   return wanted;
 }

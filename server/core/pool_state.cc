@@ -93,7 +93,8 @@ void PoolState::Discard(Time now, SlotRef ref, EndReason reason, Actions& action
   PGLESSOR_CHECK(slot.state == SlotState::kInUse, "only what was lent is discarded");
   CountEnd(now, slot, reason);
   slot.last_use = now;
-  StartClosing(slot, slot.doomed.value_or(RetireReason::kDiscarded), actions);
+  const bool lost = reason == EndReason::kConnectionLost;
+  StartClosing(slot, lost ? RetireReason::kLost : RetireReason::kDiscarded, actions);
   Conclude(now, actions);
 }
 
@@ -214,17 +215,23 @@ PoolSnapshot PoolState::Snapshot(Time now) const {
 }
 
 void PoolState::Enqueue(Waiter waiter) {
-  Tenant& tenant = tenants_[waiter.tenant];
-  ++tenant.waiting;
-  ++roles_[tenant.role].waiting;
+  CountWaiter(waiter, 1);
   queue_.Push(std::move(waiter));
 }
 
 Waiter PoolState::Dequeued(Waiter waiter) {
-  Tenant& tenant = tenants_[waiter.tenant];
-  --tenant.waiting;
-  --roles_[tenant.role].waiting;
+  CountWaiter(waiter, -1);
   return waiter;
+}
+
+void PoolState::CountWaiter(const Waiter& waiter, int32_t change) {
+  Tenant& tenant = tenants_[waiter.tenant];
+  Role& role = roles_[tenant.role];
+  tenant.waiting += change;
+  role.waiting += change;
+  if (waiter.queues) return;
+  tenant.unqueued += change;
+  role.unqueued += change;
 }
 
 void PoolState::Refuse(Waiter waiter, absl::Status why, int64_t& counter, Actions& actions) {
@@ -328,11 +335,15 @@ void PoolState::BreakPromiseTo(uint32_t role) {
 }
 
 void PoolState::MakeAvailable(Time now, Slot& slot, Actions& actions) {
-  if (closing_ || slot.doomed || now >= slot.retire_at || Lasting() > options_.max_connections) {
+  if (slot.doomed) {
+    PutOut(now, slot, *slot.doomed);
+    return;
+  }
+  if (closing_ || now >= slot.retire_at || Lasting() > options_.max_connections) {
     RetireReason reason = RetireReason::kLifetime;
     if (Lasting() > options_.max_connections) reason = RetireReason::kSurplus;
     if (closing_) reason = ClosingReason();
-    StartClosing(slot, slot.doomed.value_or(reason), actions);
+    StartClosing(slot, reason, actions);
     return;
   }
   Move(slot, SlotState::kAvailable);

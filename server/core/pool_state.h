@@ -23,8 +23,9 @@
 //   4. Nobody overtakes: what becomes available goes to whom the queue names (wait_queue.h), and a
 //      newcomer is granted at once only while the queue is empty.
 //   5. Fencing tokens rise with every grant.
-//   6. A doomed slot (of an old generation, or picked out by an operator) is never available: it closes when
-//      it comes back. What is too old, or was not heard of for validate_after, is never granted.
+//   6. A doomed slot (of an old generation, or picked out by an operator) is never available: it retires when
+//      it comes back, and closes no faster than others can take its place: the total does not fall below the
+//      minimum for it. What is too old, or was not heard of for validate_after, is never granted.
 //   7. A connection serves only tenants of its role, and where its last holder or the next is isolated by
 //      connection, only the same tenant again.
 #pragma once
@@ -32,6 +33,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <optional>
 #include <string>
 #include <vector>
@@ -271,6 +273,7 @@ class PoolState {
     std::array<int32_t, kSlotStates> doomed_in{};  // of `in`, those that are doomed
     int32_t probing = 0;                           // of those in kCleaning, and not doomed
     int32_t waiting = 0;                           // acquires
+    int32_t unqueued = 0;                          // of `waiting`, those that stand in no line
     int32_t promised = 0;                          // slots that are closing to make room for it
 
     // On their way to being available.
@@ -301,8 +304,12 @@ class PoolState {
   const Role& RoleOf(const Waiter& waiter) const { return roles_[tenants_[waiter.tenant].role]; }
   // Something idle that nobody else of those that wait may have.
   bool HasItsOwn(const Waiter& waiter) const;
-  // Nothing idle, nothing that can be opened at once for one that does not queue.
+  // Nothing idle, nothing that can be opened for one that does not queue without its standing in a line.
   bool NothingAtOnce(Time now, const Waiter& waiter) const;
+  // Waiters for whom a connection must still be opened.
+  int32_t Unopened() const;
+  // Slots that are room in a moment, since an operator is having what is in them replaced.
+  int32_t BeingReplaced() const;
   absl::Status Shed(Time now, Priority priority) const;
 
   // Whether the pool lets a tenant have one more.
@@ -329,10 +336,13 @@ class PoolState {
 
   void Enqueue(Waiter waiter);
   Waiter Dequeued(Waiter waiter);
+  // It begins to wait (+1), or does so no more (-1).
+  void CountWaiter(const Waiter& waiter, int32_t change);
   void Grant(Time now, Slot& slot, Waiter waiter, Actions& actions);
   void Refuse(Waiter waiter, absl::Status why, int64_t& counter, Actions& actions);
   absl::Status NothingIdle() const;
-  absl::Status Exhausted(absl::string_view message, const char* reason) const;
+  // `quota`: the limit of the pool that it ran into, if it is that.
+  absl::Status Exhausted(absl::string_view message, const char* reason, const std::string& quota = {}) const;
   absl::Status DrainBegan() const;
 
   void SetUpTenants();
@@ -352,6 +362,13 @@ class PoolState {
   std::vector<uint32_t> TakeAllAvailable();
   void StartProbe(Slot& slot, Actions& actions);
   void StartClosing(Slot& slot, RetireReason reason, Actions& actions);
+  // Takes out of use what an operator wants replaced: it is closed when its turn comes (CloseOutgoing).
+  void PutOut(Time now, Slot& slot, RetireReason reason);
+  // Closes what was put out, no faster than others can take its place: with all closings confirmed, the pool
+  // has what it wants, or may open at once what it lacks. At the latest after connect_timeout, as long as an
+  // opening may take.
+  void CloseOutgoing(Time now, Actions& actions);
+  bool CanSpareAnother() const;
   void Doom(Slot& slot, RetireReason reason);
   void CountEnd(Time now, const Slot& slot, EndReason reason);
   void KeepHouse(Time now, Actions& actions);
@@ -363,7 +380,6 @@ class PoolState {
   // Slots on their way to being available.
   int32_t Coming() const;
   int32_t Wanted() const;
-  int32_t WarmAt() const;
 
   bool Join(PoolOperation::Kind kind, int64_t argument, PoolOperation::Done& done);
   PoolOperation& Begin(Time now, PoolOperation::Kind kind, int64_t argument, int32_t target,
@@ -390,6 +406,11 @@ class PoolState {
   WaiterId last_waiter_;
   FencingTokens fencing_;
   std::vector<PoolOperation> operations_;  // under way; at most one of a kind and argument
+  struct Outgoing {
+    Actions::Closing closing;
+    Time at_latest{};
+  };
+  std::deque<Outgoing> outgoing_;  // retiring, and not being closed yet
   Time next_housekeeping_ = Time::min();
   bool saturated_ = false;  // it was told
   bool paused_ = false;

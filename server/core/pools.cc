@@ -52,23 +52,31 @@ Pool* Pools::FindShown(absl::string_view name) const {
 std::vector<Pool*> Pools::Living() const {
   std::vector<Pool*> pools;
   const MutexLock lock(mutex_);
-  for (const auto& [name, pool] : living_) pools.push_back(pool);
+  AppendLiving(pools);
   return pools;
 }
 
 std::vector<Pool*> Pools::Leaving() const {
   std::vector<Pool*> pools;
   const MutexLock lock(mutex_);
-  for (const Removed& removed : leaving_) pools.push_back(removed.pool);
+  AppendLeaving(pools);
   return pools;
 }
 
 std::vector<Pool*> Pools::All() const {
   std::vector<Pool*> pools;
   const MutexLock lock(mutex_);
-  for (const auto& [name, pool] : living_) pools.push_back(pool);
-  for (const Removed& removed : leaving_) pools.push_back(removed.pool);
+  AppendLiving(pools);
+  AppendLeaving(pools);
   return pools;
+}
+
+void Pools::AppendLiving(std::vector<Pool*>& pools) const {
+  for (const auto& [name, pool] : living_) pools.push_back(pool);
+}
+
+void Pools::AppendLeaving(std::vector<Pool*>& pools) const {
+  for (const Removed& removed : leaving_) pools.push_back(removed.pool);
 }
 
 std::vector<Pool*> Pools::Shown() const {

@@ -51,6 +51,9 @@ class Pools {
     Gone gone;
   };
 
+  void AppendLiving(std::vector<Pool*>& pools) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void AppendLeaving(std::vector<Pool*>& pools) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
   mutable Mutex mutex_;
   std::deque<std::unique_ptr<Pool>> owned_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, Pool*, std::less<>> living_ ABSL_GUARDED_BY(mutex_);

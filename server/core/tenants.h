@@ -38,6 +38,7 @@ struct Tenant {
   bool apart = false;  // isolated from other tenants by connection
   int32_t in_use = 0;
   int32_t waiting = 0;
+  int32_t unqueued = 0;  // of `waiting`, those that stand in no line
   int64_t granted = 0;
   int64_t rejected = 0;
 

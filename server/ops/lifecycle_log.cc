@@ -143,11 +143,6 @@ std::string Sentence(const Event& event, const std::string& lease) {
   PGLESSOR_CHECK(false, "every type of event has its sentence");
 }
 
-std::string Milliseconds(core::Duration span) {
-  const int64_t microseconds = span.count() / 1'000;
-  return absl::StrCat(static_cast<double>(microseconds) / 1'000.0);
-}
-
 }  // namespace
 
 void LifecycleLog::Subscribe(core::Events& events) {
@@ -174,9 +169,9 @@ void LifecycleLog::OnEvent(const Event& event) {
   if (event.end_reason) add("end_reason", core::EndReasonCode(*event.end_reason));
   add("reason", event.reason);
   for (const auto& [key, value] : event.tags) add(absl::StrCat("tag.", key), value);
-  if (event.age) add("age_ms", Milliseconds(*event.age));
-  if (event.held) add("held_ms", Milliseconds(*event.held));
-  if (event.waited) add("waited_ms", Milliseconds(*event.waited));
+  if (event.age) add("age_ms", core::Milliseconds(*event.age));
+  if (event.held) add("held_ms", core::Milliseconds(*event.held));
+  if (event.waited) add("waited_ms", core::Milliseconds(*event.waited));
 
   const std::vector<Log::Field> views(fields.begin(), fields.end());
   log_.Write(level, Sentence(event, lease), views);

@@ -15,19 +15,6 @@ namespace {
 constexpr int kOk = 200;
 constexpr int kServiceUnavailable = 503;
 
-int32_t WarmLevel(const core::PoolOptions& options) {
-  switch (options.warmup) {
-    case core::Warmup::kLazy:
-      return 0;
-    case core::Warmup::kMinimum:
-    case core::Warmup::kForecast:
-      return options.min_connections;
-    case core::Warmup::kMaximum:
-      return options.max_connections;
-  }
-  PGLESSOR_CHECK(false, "every warm-up has its level");
-}
-
 }  // namespace
 
 std::vector<std::string> WhyNotReady(Phase phase, const std::vector<core::PoolView>& pools) {
@@ -37,7 +24,7 @@ std::vector<std::string> WhyNotReady(Phase phase, const std::vector<core::PoolVi
   for (const core::PoolView& pool : pools) {
     const int32_t open =
         pool.snapshot.in(core::SlotState::kAvailable) + pool.snapshot.in(core::SlotState::kInUse);
-    const int32_t wanted = WarmLevel(pool.options);
+    const int32_t wanted = core::WarmLevel(pool.options);
     if (open >= wanted) continue;
     reasons.push_back(absl::StrCat("pool ", pool.options.name, ": ", open, " of ", wanted, " connections"));
   }

@@ -1,6 +1,5 @@
 #include "server/rpc/convert.h"
 
-#include <algorithm>
 #include <chrono>
 #include <cstdint>
 
@@ -9,6 +8,7 @@
 
 #include "server/core/check.h"
 #include "server/core/error.h"
+#include "server/core/names.h"
 #include "server/rpc/status.h"
 
 namespace pglessor::rpc {
@@ -22,20 +22,12 @@ constexpr int64_t kNanosPerSecond = 1'000'000'000;
 // The bounds that google/protobuf/duration.proto states: about 10,000 years.
 constexpr int64_t kMaxSeconds = 315'576'000'000;
 
-constexpr size_t kMaxTenant = 63;
 constexpr size_t kMaxHolder = 256;
 constexpr size_t kMaxReason = 256;
 constexpr int kMaxTags = 16;
 constexpr size_t kMaxTagKey = 63;
 constexpr size_t kMaxTagValue = 255;
 constexpr char kDefaultPool[] = "default";
-
-bool IsTenant(const std::string& name) {
-  const auto alphanumeric = [](char c) { return absl::ascii_islower(c) || absl::ascii_isdigit(c); };
-  return !name.empty() && name.size() <= kMaxTenant && alphanumeric(name[0]) &&
-         std::all_of(name.begin(), name.end(),
-                     [&](char c) { return alphanumeric(c) || c == '.' || c == '_' || c == '-'; });
-}
 
 bool IsUuid(const std::string& text) {
   if (text.size() != 36) return false;
@@ -203,18 +195,21 @@ absl::StatusOr<core::Duration> TtlFromProto(const google::protobuf::Duration& sp
 }
 
 absl::Status Within(const char* field, const absl::Status& fault) {
-  const std::optional<core::ErrorDetail> detail = core::DetailOf(fault);
-  if (!detail || detail->fields.size() != 1) return fault;
-  const core::Violation& violation = detail->fields[0];
-  return FieldInvalid(absl::StrCat(field, ".", violation.subject), violation.description);
+  std::optional<core::ErrorDetail> detail = core::DetailOf(fault);
+  if (!detail || detail->fields.empty()) return fault;
+  for (core::Violation& violation : detail->fields) {
+    violation.subject = absl::StrCat(field, ".", violation.subject);
+  }
+  return core::FieldsInvalid(std::move(detail->fields));
 }
 
 absl::StatusOr<core::AcquireRequest> FromProto(const v1::AcquireRequest& request, const Caller& caller) {
   core::AcquireRequest acquire;
   acquire.pool = request.pool().empty() ? kDefaultPool : request.pool();
   acquire.identity = caller.identity();
-  if (!request.tenant().empty() && !IsTenant(request.tenant())) {
-    return FieldInvalid("tenant", "expected [a-z0-9][a-z0-9._-]{0,62}, or empty for your own");
+  if (!request.tenant().empty() && !core::IsTenant(request.tenant())) {
+    return FieldInvalid("tenant",
+                        "expected [a-z0-9][a-z0-9._-]{0,62} and not \"lease\", or empty for your own");
   }
   absl::StatusOr<std::string> tenant = caller.TenantFor(request.tenant());
   if (!tenant.ok()) return tenant.status();
@@ -272,8 +267,8 @@ absl::StatusOr<core::Disposition> FromProto(v1::Disposition disposition) {
 }
 
 absl::Status CheckTenant(const std::string& name, const char* field) {
-  if (IsTenant(name)) return absl::OkStatus();
-  return FieldInvalid(field, "expected [a-z0-9][a-z0-9._-]{0,62}");
+  if (core::IsTenant(name)) return absl::OkStatus();
+  return FieldInvalid(field, "expected [a-z0-9][a-z0-9._-]{0,62}, and not \"lease\"");
 }
 
 absl::Status CheckReason(const std::string& reason) {

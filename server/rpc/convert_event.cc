@@ -15,9 +15,7 @@ namespace {
 
 using core::EventType;
 
-std::string Milliseconds(core::Duration span) {
-  return absl::StrCat(static_cast<double>(span.count() / 1'000) / 1'000.0);
-}
+using core::Milliseconds;
 
 // Facts that have no field of their own.
 void SetMetadata(const core::Event& event, v1::Event& proto) {

@@ -1,6 +1,5 @@
 #include "server/rpc/convert_settings.h"
 
-#include <cmath>
 #include <set>
 #include <string>
 #include <utility>
@@ -15,32 +14,13 @@ namespace {
 
 using core::FieldInvalid;
 
-constexpr int32_t kMaxWeight = 1000;
-
 // One field of a tenant's row, by its path.
 std::string FieldOf(const v1::TenantLimits& row, absl::string_view field) {
   return absl::StrCat("settings.tenants[", row.tenant(), "].", field);
 }
 
-absl::Status CheckNumbers(const v1::TenantLimits& row) {
-  const std::pair<const char*, int32_t> counts[] = {
-      {"max_leases", row.max_leases()}, {"burst", row.burst()}, {"guaranteed", row.guaranteed()}};
-  for (const auto& [field, count] : counts) {
-    if (count < 0) return FieldInvalid(FieldOf(row, field), absl::StrCat("expected 0 or more, got ", count));
-  }
-  if (!std::isfinite(row.acquires_per_second()) || row.acquires_per_second() < 0) {
-    return FieldInvalid(FieldOf(row, "acquires_per_second"), "expected a number of 0 or more");
-  }
-  if (row.weight() < 0 || row.weight() > kMaxWeight) {
-    return FieldInvalid(FieldOf(row, "weight"),
-                        absl::StrCat("expected 1 to ", kMaxWeight, ", or 0 for 1, got ", row.weight()));
-  }
-  return absl::OkStatus();
-}
-
 // `limits` with all that a row says; what no row can say stays.
 absl::Status Replace(const v1::TenantLimits& row, core::TenantLimits& limits) {
-  if (absl::Status numbers = CheckNumbers(row); !numbers.ok()) return numbers;
   limits.max_leases = row.max_leases();
   limits.acquires_per_second = row.acquires_per_second();
   limits.burst = row.burst();
@@ -139,6 +119,7 @@ absl::StatusOr<core::PoolOptions> Changed(core::PoolOptions options, const v1::U
   for (const std::string& name : request.update_mask().paths()) {
     if (absl::Status fault = SetField(name, request.settings(), options); !fault.ok()) return fault;
   }
+  if (const absl::Status fault = core::CheckOptions(options); !fault.ok()) return Within("settings", fault);
   return options;
 }
 

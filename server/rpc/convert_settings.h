@@ -1,5 +1,5 @@
 // Proto ↔ core, for the settings of a live pool. Pure; bad input ends here, with the field's name and what
-// was expected. Whether the values fit together is for the core to judge.
+// was expected. Whether the values fit together the core judges; here its faults get their path.
 #pragma once
 
 #include "absl/status/statusor.h"

@@ -181,18 +181,18 @@ TEST_F(LeaseTableTest, HandsEachExpiredLeaseOutOnce) {
   Insert(2, 5s);
   Insert(3, 20s);
   clock_.Advance(10s - 1ns);
-  EXPECT_THAT(table_.TakeExpired(kAll, NoDrain), ElementsAre(LeaseCounter{2}));
+  EXPECT_THAT(table_.TakeDue(kAll, NoDrain).expired, ElementsAre(LeaseCounter{2}));
   clock_.Advance(1ns);
-  EXPECT_THAT(table_.TakeExpired(kAll, NoDrain), ElementsAre(LeaseCounter{1}));
-  EXPECT_THAT(table_.TakeExpired(kAll, NoDrain), IsEmpty());
+  EXPECT_THAT(table_.TakeDue(kAll, NoDrain).expired, ElementsAre(LeaseCounter{1}));
+  EXPECT_THAT(table_.TakeDue(kAll, NoDrain).expired, IsEmpty());
 }
 
 TEST_F(LeaseTableTest, HandsOutNoMoreExpiredThanAskedFor) {
   for (uint64_t i = 1; i <= 5; ++i) Insert(i, 10s);
   clock_.Advance(10s);
-  EXPECT_EQ(table_.TakeExpired(2, NoDrain).size(), 2U);
-  EXPECT_EQ(table_.TakeExpired(2, NoDrain).size(), 2U);
-  EXPECT_EQ(table_.TakeExpired(2, NoDrain).size(), 1U);
+  EXPECT_EQ(table_.TakeDue(2, NoDrain).expired.size(), 2U);
+  EXPECT_EQ(table_.TakeDue(2, NoDrain).expired.size(), 2U);
+  EXPECT_EQ(table_.TakeDue(2, NoDrain).expired.size(), 1U);
 }
 
 TEST_F(LeaseTableTest, RemindsARenewedLeaseAtItsNewExpiry) {
@@ -200,18 +200,18 @@ TEST_F(LeaseTableTest, RemindsARenewedLeaseAtItsNewExpiry) {
   clock_.Advance(9s);
   ASSERT_THAT(table_.Renew({1}, std::nullopt, Time::max()), IsOk());
   clock_.Advance(9s);
-  EXPECT_THAT(table_.TakeExpired(kAll, NoDrain), IsEmpty());
+  EXPECT_THAT(table_.TakeDue(kAll, NoDrain).expired, IsEmpty());
   clock_.Advance(1s - 1ns);
-  EXPECT_THAT(table_.TakeExpired(kAll, NoDrain), IsEmpty());
+  EXPECT_THAT(table_.TakeDue(kAll, NoDrain).expired, IsEmpty());
   clock_.Advance(1ns);
-  EXPECT_THAT(table_.TakeExpired(kAll, NoDrain), ElementsAre(LeaseCounter{1}));
+  EXPECT_THAT(table_.TakeDue(kAll, NoDrain).expired, ElementsAre(LeaseCounter{1}));
 }
 
 TEST_F(LeaseTableTest, RemindsAShortenedLeaseAtItsSoonerExpiry) {
   Insert(1, 1h);
   ASSERT_THAT(table_.Renew({1}, 1s, Time::max()), IsOk());
   clock_.Advance(1s);
-  EXPECT_THAT(table_.TakeExpired(kAll, NoDrain), ElementsAre(LeaseCounter{1}));
+  EXPECT_THAT(table_.TakeDue(kAll, NoDrain).expired, ElementsAre(LeaseCounter{1}));
 }
 
 TEST_F(LeaseTableTest, DoesNotExpireWhatHasEnded) {
@@ -220,7 +220,7 @@ TEST_F(LeaseTableTest, DoesNotExpireWhatHasEnded) {
   EndAndFence(1);
   End(2, EndReason::kReleased);  // its fence does not stand yet
   clock_.Advance(10s);
-  EXPECT_THAT(table_.TakeExpired(kAll, NoDrain), IsEmpty());
+  EXPECT_THAT(table_.TakeDue(kAll, NoDrain).expired, IsEmpty());
 }
 
 // S16: both judge in one critical section by one clock, so exactly one of them wins.
@@ -237,7 +237,7 @@ TEST_F(LeaseTableTest, RenewsOneNanosecondBeforeExpiry) {
   clock_.Advance(10s - 1ns);
   EXPECT_THAT(table_.Renew({1}, std::nullopt, Time::max()), IsOk());
   clock_.Advance(1ns);
-  EXPECT_THAT(table_.TakeExpired(kAll, NoDrain), IsEmpty());
+  EXPECT_THAT(table_.TakeDue(kAll, NoDrain).expired, IsEmpty());
 }
 
 TEST_F(LeaseTableTest, NeverRenewsPastTheLongestLifetime) {
@@ -247,7 +247,7 @@ TEST_F(LeaseTableTest, NeverRenewsPastTheLongestLifetime) {
   ASSERT_THAT(renewed, IsOk());
   EXPECT_EQ(renewed->expire_wall, clock_.WallNow() + 6s);
   clock_.Advance(6s);
-  EXPECT_THAT(table_.TakeExpired(kAll, NoDrain), ElementsAre(LeaseCounter{1}));
+  EXPECT_THAT(table_.TakeDue(kAll, NoDrain).expired, ElementsAre(LeaseCounter{1}));
 }
 
 TEST_F(LeaseTableTest, RemembersAnEndedLeaseForTheRetention) {
@@ -321,7 +321,7 @@ class BoundLeaseTest : public LeaseTableTest {
     std::vector<LeaseCounter> expired;
     for (Duration gone{}; gone < span && expired.empty(); gone += 1s) {
       clock_.Advance(1s);
-      expired = table_.TakeExpired(kAll, [latest](const Pool*) { return latest; });
+      expired = table_.TakeDue(kAll, [latest](const Pool*) { return latest; }).expired;
     }
     return expired;
   }
@@ -339,7 +339,7 @@ TEST_F(BoundLeaseTest, ExpiresWhenNobodyLookedForATtl) {
   InsertBound(1, 10s);
   clock_.Advance(10s);
   EXPECT_THAT(table_.TakePermit({1}), HasReason("LEASE_EXPIRED"));
-  EXPECT_THAT(table_.TakeExpired(kAll, NoDrain), ElementsAre(LeaseCounter{1}));
+  EXPECT_THAT(table_.TakeDue(kAll, NoDrain).expired, ElementsAre(LeaseCounter{1}));
 }
 
 TEST_F(BoundLeaseTest, IsNotRenewedPastItsLifetime) {

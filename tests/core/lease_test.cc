@@ -44,6 +44,15 @@ TEST(Lease, IsActiveFromItsGrant) {
   EXPECT_FALSE(lease.has_run_a_statement());
 }
 
+TEST(Lease, LastsNoLongerThanItsLifetimeFromItsGrant) {
+  LeaseGrant grant;
+  grant.terms.ttl = kTtl;
+  grant.acquired = kStart;
+  const Lease lease(grant, {.max_lifetime = 4s});
+  EXPECT_EQ(lease.expiry(), kStart + 4s);
+  EXPECT_EQ(lease.ttl(), 4s);
+}
+
 TEST(Lease, IsNotAliveAtTheVeryInstantOfExpiry) {
   const Lease lease = NewLease();
   EXPECT_TRUE(lease.Alive(kStart));

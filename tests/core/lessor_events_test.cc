@@ -94,6 +94,35 @@ TEST_F(LessorEventsTest, SayWhyAConnectionWasOpenedAndWhyItRetired) {
   EXPECT_THAT(recorder_.Types(), ElementsAre(EventType::kLeaseReleased, EventType::kConnectionReleased,
                                              EventType::kConnectionRetired, EventType::kConnectionClosed));
   EXPECT_EQ(recorder_.events[2].reason, "its lease ended in a way that left it unfit");
+  EXPECT_EQ(recorder_.events[3].reason, "its lease ended in a way that left it unfit");
+}
+
+TEST_F(LessorEventsTest, SayOfALeasedConnectionThatItsBackendDied) {
+  StartPool({.min_connections = 0, .max_connections = 1});
+  const LeaseView lease = Granted(Acquire());
+  recorder_.events.clear();
+  ConnectionOf(lease)->Die();
+  executor_.RunDue();
+  EXPECT_THAT(recorder_.Types(), ElementsAre(EventType::kLeaseEnded, EventType::kConnectionReleased,
+                                             EventType::kConnectionRetired, EventType::kConnectionClosed));
+  EXPECT_EQ(recorder_.events[2].reason, "its backend died");
+  EXPECT_EQ(recorder_.events[3].reason, "its backend died");
+}
+
+TEST_F(LessorEventsTest, TellOfALeaseThatRenewsItself) {
+  StartPool({.min_connections = 1, .max_connections = 1});
+  AcquireRequest request;
+  request.ttl = 30s;
+  request.renewal = Renewal::kByItself;
+  const LeaseView lease = Granted(Acquire(std::move(request)));
+  recorder_.events.clear();
+  clock_.Advance(10s - 1ns);
+  lessor_->Tick();
+  EXPECT_THAT(recorder_.Types(), IsEmpty());
+  clock_.Advance(1ns);
+  lessor_->Tick();
+  ASSERT_THAT(recorder_.Types(), ElementsAre(EventType::kLeaseRenewed));
+  EXPECT_EQ(recorder_.events[0].lease, lease.grant.counter);
 }
 
 TEST_F(LessorEventsTest, CarryWhatTheOperatorSaid) {

@@ -1,5 +1,7 @@
 // Expire, Reset and Renew of a pool as operators see them, and what they do to leases.
+#include <algorithm>
 #include <chrono>
+#include <cstdint>
 #include <string>
 
 #include "gmock/gmock.h"
@@ -179,6 +181,27 @@ TEST_F(LessorOperatorsTest, ForcedResetEndsEveryLease) {
   const LeaseView next = GrantTo("a");
   EXPECT_GT(next.grant.connection, busy.grant.connection) << "of the new generation";
   EXPECT_EQ(In(SlotState::kAvailable) + InUse(), 2);
+}
+
+TEST_F(LessorOperatorsTest, KeepTheMinimumThoughTheyEndEveryLease) {
+  class LeastTotal : public EventSink {
+   public:
+    void OnEvent(const Event& event) override { least = std::min(least, event.total.value_or(least)); }
+    int32_t least = 20;
+  };
+  LeastTotal total;
+  events_.AddSink(total, {EventType::kConnectionClosed, EventType::kConnectionRetired});
+  StartPool({.min_connections = 20, .max_connections = 20});
+  for (const bool reset : {true, false}) {
+    for (int i = 0; i < 20; ++i) Execute(GrantTo("a").grant.counter, "BEGIN");
+    if (reset) {
+      EXPECT_THAT(*Reset(/*force=*/true), IsOk());
+    } else {
+      EXPECT_THAT(*ExpireConnections({"default", 0s, /*include_leased=*/true}), IsOk());
+    }
+    EXPECT_EQ(total.least, 20) << (reset ? "Reset" : "Expire");
+    EXPECT_EQ(In(SlotState::kAvailable), 20);
+  }
 }
 
 TEST_F(LessorOperatorsTest, ResetFailsNoAcquire) {

@@ -30,11 +30,12 @@ TEST(PoolOptions, NameEveryFieldThatDoesNotFit) {
       {"min_connections", [](PoolOptions& o) { o.min_connections = 21; }},
       {"min_ttl", [](PoolOptions& o) { o.min_ttl = 0s; }},
       {"default_ttl", [](PoolOptions& o) { o.default_ttl = 2h; }},
-      {"tenants.a.max_leases", [](PoolOptions& o) { o.tenants["a"].max_leases = -1; }},
-      {"tenants.a.guaranteed", [](PoolOptions& o) { o.tenants["a"] = {.max_leases = 1, .guaranteed = 2}; }},
-      {"tenants.a.weight", [](PoolOptions& o) { o.tenants["a"].weight = 0; }},
-      {"tenants.a.acquires_per_second", [](PoolOptions& o) { o.tenants["a"].acquires_per_second = -0.5; }},
-      {"tenants.a.burst", [](PoolOptions& o) { o.tenants["a"].burst = -1; }},
+      {"max_ttl", [](PoolOptions& o) { o.max_ttl = 48h; }},
+      {"tenants[a].max_leases", [](PoolOptions& o) { o.tenants["a"].max_leases = -1; }},
+      {"tenants[a].guaranteed", [](PoolOptions& o) { o.tenants["a"] = {.max_leases = 1, .guaranteed = 2}; }},
+      {"tenants[a].weight", [](PoolOptions& o) { o.tenants["a"].weight = 0; }},
+      {"tenants[a].acquires_per_second", [](PoolOptions& o) { o.tenants["a"].acquires_per_second = -0.5; }},
+      {"tenants[a].burst", [](PoolOptions& o) { o.tenants["a"].burst = -1; }},
       {"tenants",
        [](PoolOptions& o) {
          o.tenants["a"].guaranteed = 11;

@@ -266,7 +266,8 @@ class PoolStateDriver {
     EXPECT_EQ(s.in(SlotState::kOpening), static_cast<int32_t>(opening.size()));
     EXPECT_EQ(s.in(SlotState::kInUse), static_cast<int32_t>(held_.size()));
     EXPECT_EQ(s.in(SlotState::kCleaning), static_cast<int32_t>(cleaning.size() + probing.size()));
-    EXPECT_EQ(s.in(SlotState::kRetiring) + s.in(SlotState::kStuck), static_cast<int32_t>(closing.size()));
+    // Some wait for those that take their places.
+    EXPECT_GE(s.in(SlotState::kRetiring) + s.in(SlotState::kStuck), static_cast<int32_t>(closing.size()));
     EXPECT_EQ(s.total, static_cast<int32_t>(open.size() + opening.size()));
     EXPECT_EQ(s.total, static_cast<int32_t>(s.slots.size()));
     EXPECT_LE(s.in(SlotState::kOpening), options_.max_concurrent_opens);

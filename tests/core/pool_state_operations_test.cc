@@ -1,6 +1,7 @@
 // What operators ask of a whole pool: Reset, Expire, Renew.
 #include <chrono>
 #include <cstdint>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -25,6 +26,34 @@ PoolOptions Options(int32_t min, int32_t max) {
   options.max_connections = max;
   options.max_concurrent_opens = 20;
   return options;
+}
+
+// With as many openings at once as a pool has where nobody says otherwise: fewer than the minimum.
+PoolOptions Large(int32_t min, int32_t max) {
+  PoolOptions options;
+  options.min_connections = min;
+  options.max_connections = max;
+  return options;
+}
+
+// PostgreSQL confirms all closings together, and only then one opening after the other, until nothing is
+// under way: the total never falls below the minimum.
+void SettleAbove(int32_t minimum, PoolStateDriver& pool) {
+  while (!pool.closing.empty() || !pool.opening.empty()) {
+    for (size_t left = pool.closing.size(); left > 0; --left) {
+      pool.Gone(pool.closing.front());
+      ASSERT_GE(pool.Snapshot().total, minimum);
+    }
+    for (size_t left = pool.opening.size(); left > 0; --left) {
+      pool.Opened(pool.opening.front());
+      ASSERT_GE(pool.Snapshot().total, minimum);
+    }
+  }
+}
+
+std::vector<SlotRef> LendAll(PoolStateDriver& pool) {
+  while (pool.In(SlotState::kAvailable) > 0) pool.Acquire();
+  return pool.Lent();
 }
 
 void GoneAll(PoolStateDriver& pool) {
@@ -73,6 +102,76 @@ TEST(PoolStateReset, NeverExceedsTheMaximumNorGoesBelowTheMinimum) {
     pool.OpenAll();
   }
   EXPECT_EQ(pool.In(SlotState::kAvailable), 3);
+}
+
+TEST(PoolStateReset, KeepsAMinimumThatIsMoreThanMayBeOpenedAtOnce) {
+  for (const int32_t max : {20, 25, 40}) {
+    PoolStateDriver pool(Large(20, max));
+    pool.Start();
+    ReportAnswer answer;
+    pool.Reset(/*force=*/false, answer);
+    SettleAbove(20, pool);
+    ASSERT_TRUE(answer.here());
+    EXPECT_EQ((*answer)->retired, 20);
+    EXPECT_EQ(pool.In(SlotState::kAvailable), 20);
+    for (const auto& slot : pool.Snapshot().slots) EXPECT_EQ(slot.generation, 2U);
+  }
+}
+
+TEST(PoolStateReset, KeepsTheMinimumWhereAllLeasesEndAtOnce) {
+  for (const bool force : {false, true}) {
+    for (const bool used : {false, true}) {
+      PoolStateDriver pool(Large(20, 20));
+      pool.Start();
+      const std::vector<SlotRef> lent = LendAll(pool);
+      EXPECT_EQ(pool.Reset(force).size(), force ? 20U : 0U);
+      for (const SlotRef slot : lent) used ? pool.BeginClean(slot) : pool.Return(slot);
+      while (!pool.cleaning.empty()) pool.Cleaned(pool.cleaning.front());
+      SettleAbove(20, pool);
+      EXPECT_EQ(pool.In(SlotState::kAvailable), 20);
+      for (const auto& slot : pool.Snapshot().slots) EXPECT_EQ(slot.generation, 2U);
+    }
+  }
+}
+
+TEST(PoolStateReset, WaitsForReplacementsNoLongerThanAnOpeningMayTake) {
+  PoolStateDriver pool(Large(20, 20));
+  pool.Start();
+  pool.Reset(/*force=*/false);
+  EXPECT_EQ(pool.closing.size(), 10U);
+  EXPECT_EQ(pool.In(SlotState::kRetiring), 20) << "none of them is lent again";
+  GoneAll(pool);
+  pool.now += 5s - 1ns;
+  pool.Tick();
+  EXPECT_TRUE(pool.closing.empty());
+  pool.now += 1ns;
+  pool.Tick();
+  EXPECT_EQ(pool.closing.size(), 10U);
+}
+
+TEST(PoolStateReset, WaitsForNoReplacementsWhereThePoolIsClosed) {
+  PoolStateDriver pool(Large(20, 20));
+  pool.Start();
+  pool.Reset(/*force=*/false);
+  EXPECT_EQ(pool.closing.size(), 10U);
+  pool.Drain();
+  pool.CloseAll();
+  EXPECT_EQ(pool.closing.size(), 20U);
+}
+
+TEST(PoolStateReset, LetsInWhoDoesNotQueue) {
+  PoolStateDriver pool(Large(2, 2));
+  pool.Start();
+  pool.Reset(/*force=*/false);
+  const WaiterId first = pool.Acquire(0s);
+  const WaiterId second = pool.Acquire(0s);
+  EXPECT_TRUE(pool.refusals.empty());
+  pool.Acquire(0s);
+  ASSERT_EQ(pool.refusals.size(), 1U) << "there will be two";
+  EXPECT_THAT(pool.refusals[0].why, HasReason("NO_IDLE_CONNECTION"));
+  GoneAll(pool);
+  pool.OpenAll();
+  EXPECT_TRUE(pool.SlotOf(first).has_value() && pool.SlotOf(second).has_value());
 }
 
 TEST(PoolStateReset, ClosesLeasedConnectionsWhenTheyComeBack) {
@@ -249,6 +348,21 @@ TEST(PoolStateExpire, RetiresTheOldAndKeepsTheMinimum) {
   EXPECT_EQ((*answer)->opened, 1);
   pool.Return(leased);
   EXPECT_EQ(pool.retired[RetireReason::kExpired], 2);
+}
+
+TEST(PoolStateExpire, KeepsAMinimumThatIsMoreThanMayBeOpenedAtOnce) {
+  for (const int32_t max : {20, 25, 40}) {
+    PoolStateDriver pool(Large(20, max));
+    pool.Start();
+    const ConnectionIndex last_old = pool.slots.rbegin()->first;
+    ReportAnswer answer;
+    pool.Expire(0s, /*force=*/false, answer);
+    SettleAbove(20, pool);
+    ASSERT_TRUE(answer.here());
+    EXPECT_EQ((*answer)->retired, 20);
+    EXPECT_EQ(pool.In(SlotState::kAvailable), 20);
+    EXPECT_GT(pool.Snapshot().slots.front().index, last_old);
+  }
 }
 
 TEST(PoolStateExpire, WithLeasedOnesNamesTheirsAndWaitsForThem) {

@@ -2,6 +2,7 @@
 #include "server/core/pool_state.h"
 
 #include <chrono>
+#include <vector>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -193,6 +194,9 @@ TEST(PoolState, RefusesMoreWaitersThanItsLimit) {
   pool.Acquire();
   ASSERT_EQ(pool.refusals.size(), 1U);
   EXPECT_THAT(pool.refusals[0].why, HasReason("WAIT_QUEUE_FULL"));
+  ASSERT_EQ(DetailOf(pool.refusals[0].why)->quotas.size(), 1U);
+  EXPECT_EQ(DetailOf(pool.refusals[0].why)->quotas[0].subject, "pool:default");
+  EXPECT_EQ(DetailOf(pool.refusals[0].why)->quotas[0].description, "max_waiters 2");
   EXPECT_EQ(pool.Counters().rejected, 1);
 }
 
@@ -233,6 +237,44 @@ TEST(PoolStateWithoutWait, IsRefusedBehindThoseThatWait) {
   pool.Acquire(0s);
   ASSERT_EQ(pool.refusals.size(), 1U);
   EXPECT_THAT(pool.refusals[0].why, HasReason("NO_IDLE_CONNECTION"));
+}
+
+TEST(PoolStateWithoutWait, ComesInWhereThereIsRoomThoughNoMoreMayBeOpenedAtOnce) {
+  PoolStateDriver pool(Options(0, 40));
+  pool.Start();
+  std::vector<WaiterId> waiters;
+  for (int i = 0; i < 20; ++i) waiters.push_back(pool.Acquire(0s));
+  EXPECT_TRUE(pool.refusals.empty()) << pool.refusals.size() << " are refused";
+  EXPECT_EQ(pool.opening.size(), 10U);
+  pool.OpenAll();
+  for (const WaiterId waiter : waiters) EXPECT_TRUE(pool.SlotOf(waiter).has_value());
+}
+
+TEST(PoolStateWithoutWait, ComesInOnlyWhereThereIsRoomForThoseBeforeItToo) {
+  PoolStateDriver pool(Options(0, 15));
+  pool.Start();
+  std::vector<WaiterId> waiters;
+  for (int i = 0; i < 15; ++i) waiters.push_back(pool.Acquire(0s));
+  EXPECT_TRUE(pool.refusals.empty()) << pool.refusals.size() << " are refused";
+  const WaiterId surplus = pool.Acquire(0s);
+  ASSERT_EQ(pool.refusals.size(), 1U);
+  EXPECT_EQ(pool.refusals[0].waiter, surplus);
+  EXPECT_THAT(pool.refusals[0].why, HasReason("NO_IDLE_CONNECTION"));
+  pool.OpenAll();
+  EXPECT_EQ(pool.Lent().size(), 15U);
+}
+
+TEST(PoolStateWithoutWait, WaitsForItsTurnToBeOpenedNoLongerThanAnOpeningMayTake) {
+  PoolOptions options = Options(0, 4);
+  options.max_concurrent_opens = 1;
+  PoolStateDriver pool(options);
+  pool.Start();
+  pool.Acquire(0s);
+  const WaiterId second = pool.Acquire(0s);
+  EXPECT_TRUE(pool.Waits(second));
+  pool.now += 5s;
+  pool.Tick();
+  EXPECT_FALSE(pool.Waits(second));
 }
 
 TEST(PoolStateWithoutWait, IsToldThatItsOpeningFailed) {

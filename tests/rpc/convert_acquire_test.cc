@@ -135,6 +135,7 @@ TEST(ConvertAcquire, RefusesEveryOtherTenant) {
       "a%00",                  //
       "a'; DROP TABLE t; --",  //
       "tenant:a",              //
+      "lease",                 // the gateway's
       std::string(64, 'a'),    // one too many
       std::string(65 * 1024, 'a'),
   };

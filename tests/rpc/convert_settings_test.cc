@@ -29,6 +29,12 @@ Request Update(const std::string& field) {
   return request;
 }
 
+Request Update(const std::string& field, int32_t connections) {
+  Request request = Update(field);
+  request.mutable_settings()->set_max_connections(connections);
+  return request;
+}
+
 PoolOptions Before() {
   PoolOptions options;
   options.tenants["kept"] = {.max_leases = 9};
@@ -40,7 +46,7 @@ TEST(ConvertSettings, OnlyWhatTheMaskNamesChanges) {
   Request request = Update("max_connections");
   request.mutable_settings()->set_max_connections(50);
   request.mutable_settings()->set_min_connections(7);
-  request.mutable_settings()->mutable_max_ttl()->set_seconds(5);
+  request.mutable_settings()->mutable_max_ttl()->set_seconds(50);
   PoolOptions expected = Before();
   expected.max_connections = 50;
   EXPECT_EQ(*Changed(Before(), request), expected);
@@ -48,7 +54,7 @@ TEST(ConvertSettings, OnlyWhatTheMaskNamesChanges) {
   request.mutable_update_mask()->add_paths("min_connections");
   request.mutable_update_mask()->add_paths("max_ttl");
   expected.min_connections = 7;
-  expected.max_ttl = 5s;
+  expected.max_ttl = 50s;
   EXPECT_EQ(*Changed(Before(), request), expected);
 }
 
@@ -130,7 +136,14 @@ TEST(ConvertSettings, BadValuesNameTheirField) {
       {"settings.max_ttl", Update("max_ttl")},
       {"settings.tenants.tenant", tenant([](v1::TenantLimits& row) { row.set_tenant(""); })},
       {"settings.tenants.tenant", tenant([](v1::TenantLimits& row) { row.set_tenant("../x"); })},
+      {"settings.tenants.tenant", tenant([](v1::TenantLimits& row) { row.set_tenant("lease"); })},
       {"settings.tenants", twice},
+      {"settings.tenants[t].guaranteed", tenant([](v1::TenantLimits& row) {
+         row.set_guaranteed(3);
+         row.set_max_leases(2);
+       })},
+      {"settings.max_ttl", ttl("max_ttl", 48 * 3600, 0)},
+      {"settings.min_connections", Update("max_connections", 5)},
       {"settings.tenants[t].max_leases", tenant([](v1::TenantLimits& row) { row.set_max_leases(-1); })},
       {"settings.tenants[t].burst", tenant([](v1::TenantLimits& row) { row.set_burst(-1); })},
       {"settings.tenants[t].guaranteed", tenant([](v1::TenantLimits& row) { row.set_guaranteed(-1); })},

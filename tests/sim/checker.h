@@ -29,6 +29,11 @@ struct Scene {
   const Backend* BackendOf(const PoolView::Row& row) const {
     return row.backend_pid == 0 ? nullptr : postgres.Find(row.backend_pid);
   }
+  // It retires, and its closing has not begun.
+  bool IsPutOut(const PoolView::Row& row) const {
+    const Backend* const backend = BackendOf(row);
+    return row.slot.state == SlotState::kRetiring && backend != nullptr && !backend->fake().closing();
+  }
 };
 
 // One invariant of docs/reliability.md, or several that are one thought.

@@ -9,6 +9,12 @@
 #include "server/core/error.h"
 
 namespace pglessor::core::sim {
+namespace {
+
+// How often a pool looks whether something is due, at most.
+constexpr Duration kTick = std::chrono::milliseconds(50);
+
+}  // namespace
 
 void BudgetChecker::AfterStep() {
   const int32_t backends = scene_.postgres.backends();
@@ -19,6 +25,43 @@ void BudgetChecker::AfterStep() {
                                scene_.postgres.stuck(), " of them stuck)"));
   }
   allowed_ = std::max(max, backends);
+}
+
+void MinimumChecker::OnEvent(const Event& event) {
+  const bool replaced = event.reason == "the pool was reset" || event.reason == "an operator expired it";
+  if (event.type == EventType::kConnectionRetired && !replaced) excused_ = true;
+  if (event.type == EventType::kConnectionOpenFailed || event.type == EventType::kPoolUpdated)
+    excused_ = true;
+}
+
+bool MinimumChecker::AtRest() const {
+  const PoolSnapshot& s = snapshot();
+  return s.in(SlotState::kOpening) == 0 && s.in(SlotState::kRetiring) == 0 &&
+         s.total >= ledger().options().min_connections;
+}
+
+bool MinimumChecker::WaitedInVain() {
+  std::map<int32_t, Time> put_out;
+  bool in_vain = false;
+  for (const PoolView::Row& row : scene_.view.connections) {
+    if (!scene_.IsPutOut(row)) continue;
+    const auto before = put_out_.find(row.backend_pid);
+    const Time since = before == put_out_.end() ? Now() : before->second;
+    put_out.emplace(row.backend_pid, since);
+    in_vain = in_vain || Now() - since >= ledger().options().connect_timeout - kTick;
+  }
+  put_out_ = std::move(put_out);
+  return in_vain;
+}
+
+void MinimumChecker::AfterStep() {
+  // Where it is lazy, it may never have had the minimum.
+  const bool judged = !scene_.draining && ledger().options().warmup == Warmup::kMinimum;
+  excused_ = (excused_ && !AtRest()) || WaitedInVain() || !judged;
+  const int32_t minimum = ledger().options().min_connections;
+  if (!excused_ && snapshot().total < minimum) {
+    Violate("S7", absl::StrCat("total ", snapshot().total, ", and the minimum is ", minimum));
+  }
 }
 
 void SumChecker::AfterStep() {

@@ -21,6 +21,23 @@ class BudgetChecker : public Checker {
   int32_t allowed_ = 0;
 };
 
+// S7 from below: what operators have replaced never takes the total below the minimum. Judged while nothing
+// else does: from a moment when all was at rest on, no opening failed or was waited for in vain, nothing was
+// retired for another reason, and the limits stayed.
+class MinimumChecker : public Checker {
+ public:
+  using Checker::Checker;
+  void OnEvent(const Event& event) override;
+  void AfterStep() override;
+
+ private:
+  bool AtRest() const;
+  bool WaitedInVain();
+
+  bool excused_ = true;
+  std::map<int32_t, Time> put_out_;  // by pid: since then
+};
+
 // S11: the three sums of every Stats answer; and what they count is what PostgreSQL has.
 class SumChecker : public Checker {
  public:

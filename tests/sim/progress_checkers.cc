@@ -4,6 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 
+#include "server/core/error.h"
+
 namespace pglessor::core::sim {
 namespace {
 
@@ -64,7 +66,23 @@ void WakeupChecker::OnEvent(const Event& event) {
   if (event.type == EventType::kConnectionOpenFailed) backed_off_ = true;
 }
 
+void WakeupChecker::JudgeRefusal() const {
+  if (!scene_.arrival || !scene_.arrival->at_the_pool || !scene_.grants || backed_off_) return;
+  const AcquireRecord& refused = ledger().acquire(scene_.arrival->acquire);
+  const absl::Status status = scene_.arrival->at_once.value_or(absl::OkStatus());
+  if (!HasReason(status, reason::kNoIdleConnection) || !MayHaveOne(refused.request.tenant)) return;
+  const bool line = std::any_of(ledger().waiting().begin(), ledger().waiting().end(), [&](uint64_t number) {
+    const AcquireRecord& waiter = ledger().acquire(number);
+    return waiter.queues || waiter.uncertain;
+  });
+  const PoolSnapshot& s = snapshot();
+  if (!line && s.total + s.waiting < ledger().options().max_connections) {
+    Violate("L4", absl::StrCat("acquire ", refused.number, " is refused beside room"));
+  }
+}
+
 void WakeupChecker::AfterStep() {
+  JudgeRefusal();
   const PoolSnapshot& s = snapshot();
   bool beside_room = false;
   for (const uint64_t number : ledger().waiting()) {
@@ -89,7 +107,7 @@ void WakeupChecker::AfterStep() {
 }
 
 void TransitChecker::AfterStep() {
-  std::map<int32_t, Time> since;
+  std::map<int32_t, Transit> transits;
   for (const PoolView::Row& row : scene_.view.connections) {
     bool in_transit = row.slot.state == SlotState::kCleaning || row.slot.state == SlotState::kRetiring;
     if (row.slot.state == SlotState::kInUse && row.lease) {
@@ -97,15 +115,18 @@ void TransitChecker::AfterStep() {
       in_transit = lease != nullptr && (!lease->AliveAt(Now()) || lease->end_asked);
     }
     if (!in_transit) continue;
-    const auto before = since_.find(row.backend_pid);
-    const Time began = before == since_.end() ? Now() : before->second;
-    since.emplace(row.backend_pid, began);
-    if (Now() - began > kMost) {
-      Violate("L5",
-              absl::StrCat("backend ", row.backend_pid, " is neither lent nor free, nor stuck, for 1.5 s"));
+    const bool put_out = scene_.IsPutOut(row);
+    const auto before = transits_.find(row.backend_pid);
+    const bool goes_on = before != transits_.end() && before->second.put_out == put_out;
+    const Transit transit = goes_on ? before->second : Transit{Now(), put_out};
+    transits.emplace(row.backend_pid, transit);
+    const Duration most = put_out ? ledger().options().connect_timeout + kLate : kMost;
+    if (Now() - transit.since > most) {
+      Violate("L5", absl::StrCat("backend ", row.backend_pid, " is neither lent nor free, nor stuck, for ",
+                                 Milliseconds(most), " ms"));
     }
   }
-  since_ = std::move(since);
+  transits_ = std::move(transits);
 }
 
 void ForsakenChecker::AfterStep() {

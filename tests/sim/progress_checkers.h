@@ -20,7 +20,8 @@ class DeadlineChecker : public Checker {
 };
 
 // L4: nobody who may have it waits beside a connection that is available to him; nor, for longer than 10 ms,
-// beside room for one while nothing is on its way, unless openings are backed off.
+// beside room for one while nothing is on its way, unless openings are backed off. Nor is anybody refused who
+// does not queue while there is room for him and all that wait, and nobody stands in line.
 class WakeupChecker : public Checker {
  public:
   using Checker::Checker;
@@ -30,12 +31,14 @@ class WakeupChecker : public Checker {
  private:
   bool MayHaveOne(const std::string& tenant) const;
   bool Fits(const PoolView::Row& row, const std::string& tenant) const;
+  void JudgeRefusal() const;
 
   std::optional<Time> beside_room_;  // since then
   bool backed_off_ = false;          // the last opening failed, or one did where there are several roles
 };
 
-// L5: what a lease had is lent, available, gone or stuck within 1.5 s of the lease's end.
+// L5: what a lease had is lent, available, gone or stuck within 1.5 s of the lease's end. What an operator
+// had taken out of use may before that wait for others to take its place, as long as an opening may take.
 class TransitChecker : public Checker {
  public:
   using Checker::Checker;
@@ -44,7 +47,12 @@ class TransitChecker : public Checker {
  private:
   static constexpr Duration kMost = std::chrono::milliseconds(1500);
 
-  std::map<int32_t, Time> since_;  // by pid
+  struct Transit {
+    Time since{};
+    bool put_out = false;  // and not being closed yet
+  };
+
+  std::map<int32_t, Transit> transits_;  // by pid
 };
 
 // L5 of callers that went before they had the answer: their lease ends once nobody asks for it any more.

@@ -37,6 +37,7 @@ World::World(uint64_t seed)
   checkers_.push_back(std::make_unique<OnceChecker>(scene_));
   checkers_.push_back(std::make_unique<TermChecker>(scene_));
   checkers_.push_back(std::make_unique<BudgetChecker>(scene_));
+  checkers_.push_back(std::make_unique<MinimumChecker>(scene_));
   checkers_.push_back(std::make_unique<SumChecker>(scene_));
   checkers_.push_back(std::make_unique<QuotaChecker>(scene_));
   checkers_.push_back(std::make_unique<OrderChecker>(scene_));
