@@ -30,14 +30,18 @@ void BudgetChecker::AfterStep() {
 void MinimumChecker::OnEvent(const Event& event) {
   const bool replaced = event.reason == "the pool was reset" || event.reason == "an operator expired it";
   if (event.type == EventType::kConnectionRetired && !replaced) excused_ = true;
-  if (event.type == EventType::kConnectionOpenFailed || event.type == EventType::kPoolUpdated)
-    excused_ = true;
+  if (event.type == EventType::kPoolUpdated) excused_ = true;
+  if (event.type != EventType::kConnectionOpenFailed) return;
+  last_failure_ = Now();
+  excused_ = true;
 }
 
 bool MinimumChecker::AtRest() const {
   const PoolSnapshot& s = snapshot();
-  return s.in(SlotState::kOpening) == 0 && s.in(SlotState::kRetiring) == 0 &&
-         s.total >= ledger().options().min_connections;
+  const PoolOptions& options = ledger().options();
+  const Duration backoff = std::max(options.max_open_backoff, options.breaker_probe_interval);
+  return s.in(SlotState::kOpening) + s.in(SlotState::kRetiring) + s.in(SlotState::kStuck) == 0 &&
+         s.total >= options.min_connections && Now() > SaturatingAdd(last_failure_, backoff);
 }
 
 bool MinimumChecker::WaitedInVain() {

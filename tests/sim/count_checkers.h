@@ -22,8 +22,8 @@ class BudgetChecker : public Checker {
 };
 
 // S7 from below: what operators have replaced never takes the total below the minimum. Judged while nothing
-// else does: from a moment when all was at rest on, no opening failed or was waited for in vain, nothing was
-// retired for another reason, and the limits stayed.
+// else does: from a moment when all was at rest, and openings were not backed off, none failed or was waited
+// for in vain, nothing was retired for another reason, and the limits stayed.
 class MinimumChecker : public Checker {
  public:
   using Checker::Checker;
@@ -35,6 +35,7 @@ class MinimumChecker : public Checker {
   bool WaitedInVain();
 
   bool excused_ = true;
+  Time last_failure_ = Time::min();  // of an opening
   std::map<int32_t, Time> put_out_;  // by pid: since then
 };
 
