@@ -108,6 +108,7 @@ void PoolState::CloseOutgoing(Time now, Actions& actions) {
 }
 
 bool PoolState::CanSpareAnother() const {
+  // One that is stuck is not reckoned with: when it goes, if ever, nobody can say.
   const int32_t being_closed = in(SlotState::kRetiring) - static_cast<int32_t>(outgoing_.size());
   const int32_t lacking = std::max(0, Wanted() - (total_ - being_closed - 1));
   return lacking + in(SlotState::kOpening) <= options_.max_concurrent_opens;

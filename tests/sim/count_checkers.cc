@@ -30,7 +30,7 @@ void BudgetChecker::AfterStep() {
 void MinimumChecker::OnEvent(const Event& event) {
   const bool replaced = event.reason == "the pool was reset" || event.reason == "an operator expired it";
   if (event.type == EventType::kConnectionRetired && !replaced) excused_ = true;
-  if (event.type == EventType::kPoolUpdated) excused_ = true;
+  if (event.type == EventType::kPoolUpdated || event.type == EventType::kConnectionStuck) excused_ = true;
   if (event.type != EventType::kConnectionOpenFailed) return;
   last_failure_ = Now();
   excused_ = true;

@@ -23,7 +23,7 @@ class BudgetChecker : public Checker {
 
 // S7 from below: what operators have replaced never takes the total below the minimum. Judged while nothing
 // else does: from a moment when all was at rest, and openings were not backed off, none failed or was waited
-// for in vain, nothing was retired for another reason, and the limits stayed.
+// for in vain, nothing was retired for another reason or got stuck, and the limits stayed.
 class MinimumChecker : public Checker {
  public:
   using Checker::Checker;
