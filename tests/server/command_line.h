@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdlib>
+#include <fstream>
 #include <string>
 #include <variant>
 #include <vector>
@@ -27,6 +28,14 @@ class CommandLineTest : public testing::Test {
   }
   static void SetEnvironment(const char* name, const char* value) { setenv(name, value, 1); }
   // NOLINTEND(concurrency-mt-unsafe)
+
+  // A file of this test's own, since others run at the same time; its path.
+  static std::string Write(const std::string& text) {
+    const testing::TestInfo& test = *testing::UnitTest::GetInstance()->current_test_info();
+    const std::string path = testing::TempDir() + test.test_suite_name() + "." + test.name() + ".toml";
+    std::ofstream(path, std::ios::trunc) << text;
+    return path;
+  }
 
   static CommandLine Parse(const std::vector<std::string>& arguments) {
     std::vector<const char*> argv = {"pglessor"};

@@ -1,5 +1,4 @@
 // What is wrong with a command line: one line a fault, which says the flag and what was expected.
-#include <fstream>
 #include <string>
 #include <vector>
 
@@ -86,8 +85,7 @@ TEST_F(ConfigFaultsTest, SaysTwoLinesForTwo) {
 }
 
 TEST_F(ConfigFaultsTest, SaysOfTheFileWhatContradictsAFlag) {
-  const std::string path = testing::TempDir() + "config_faults_test.toml";
-  std::ofstream(path) << "listen = [\"0.0.0.0:1\", \"nonsense\"]\n[pools.a]\ndsn = 'host=a'\n";
+  const std::string path = Write("listen = [\"0.0.0.0:1\", \"nonsense\"]\n[pools.a]\ndsn = 'host=a'\n");
   const auto with = [&](std::vector<std::string> arguments) {
     arguments.insert(arguments.end(), {"--config", path});
     return FaultsOf(arguments);
@@ -111,22 +109,21 @@ TEST_F(ConfigFaultsTest, SaysWhatIsWrongWithTheFilesOfTls) {
               ElementsAre(StartsWith("--tls-cert: /nowhere"), StartsWith("--tls-key: ")));
   EXPECT_THAT(FaultsOf({"--embedded", "--tls-client-ca", "/nowhere"}),
               ElementsAre(StartsWith("--tls-client-ca: ")));
-  const std::string path = testing::TempDir() + "config_faults_test.toml";
-  std::ofstream(path) << "\n[tls]\ncert = 'config_faults_test.toml'\nkey = 'nowhere'\n";
+  // The certificate is that file itself, which has none.
+  const std::string path =
+      Write("\n[tls]\ncert = 'ConfigFaultsTest.SaysWhatIsWrongWithTheFilesOfTls.toml'\nkey = 'nowhere'\n");
   EXPECT_THAT(FaultsOf({"--embedded", "--config", path}),
               ElementsAre(StartsWith(path + ":2: tls.cert: "), StartsWith(path + ":2: tls.key: ")));
 }
 
 TEST_F(ConfigFaultsTest, SaysThatNoCertificateOfACallerIsBelieved) {
-  const std::string path = testing::TempDir() + "config_faults_test.toml";
-  std::ofstream(path) << "[tenants.orders]\ncertificates = ['a']\n";
+  const std::string path = Write("[tenants.orders]\ncertificates = ['a']\n");
   EXPECT_THAT(FaultsOf({"--embedded", "--config", path}),
               ElementsAre(AllOf(StartsWith(path + ": "), HasSubstr("orders"), HasSubstr("tls.client_ca"))));
 }
 
 TEST_F(ConfigFaultsTest, SaysThatAFileHasNoPoolInItsPools) {
-  const std::string path = testing::TempDir() + "config_faults_test.toml";
-  std::ofstream(path) << "\n[pools]\n";
+  const std::string path = Write("\n[pools]\n");
   EXPECT_THAT(FaultsOf({"--config", path}),
               ElementsAre(AllOf(StartsWith(path + ":2: pools: "), HasSubstr("[pools.NAME]"))));
 }
@@ -166,8 +163,7 @@ TEST_F(ConfigFaultsTest, NeverQuotesThePasswordOfABadDsn) {
 }
 
 TEST_F(ConfigFaultsTest, NamesTheVariableWhereTheValueIsItsOwn) {
-  const std::string path = testing::TempDir() + "config_faults_test.toml";
-  std::ofstream(path) << "listen = [\"127.0.0.1:1\"]\n[pools.a]\ndsn = 'host=a'\n";
+  const std::string path = Write("listen = [\"127.0.0.1:1\"]\n[pools.a]\ndsn = 'host=a'\n");
   SetEnvironment("PGLESSOR_LISTEN", "nonsense");
   EXPECT_THAT(FaultsOf({"--config", path}), ElementsAre(StartsWith("PGLESSOR_LISTEN: expected HOST:PORT")))
       << "it overrides the file";
@@ -181,8 +177,7 @@ TEST_F(ConfigFaultsTest, NamesTheVariableWhereTheValueIsItsOwn) {
 }
 
 TEST_F(ConfigFaultsTest, SaysWhyCallersThatAreKnownNeedTls) {
-  const std::string path = testing::TempDir() + "config_faults_test.toml";
-  std::ofstream(path) << "[tenants.a]\nsecret = '000102030405060708090a0b0c0d0e0f'\n";
+  const std::string path = Write("[tenants.a]\nsecret = '000102030405060708090a0b0c0d0e0f'\n");
   EXPECT_THAT(FaultsOf({"--embedded", "--listen=0.0.0.0:1", "--config", path}),
               ElementsAre(HasSubstr("from other machines, without TLS: give --tls-cert")));
 }
