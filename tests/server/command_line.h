@@ -32,7 +32,7 @@ class CommandLineTest : public testing::Test {
   // A file of this test's own, since others run at the same time; its path.
   static std::string Write(const std::string& text) {
     const testing::TestInfo& test = *testing::UnitTest::GetInstance()->current_test_info();
-    const std::string path = testing::TempDir() + test.test_suite_name() + "." + test.name() + ".toml";
+    std::string path = testing::TempDir() + test.test_suite_name() + "." + test.name() + ".toml";
     std::ofstream(path, std::ios::trunc) << text;
     return path;
   }
