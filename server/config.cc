@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <string>
 #include <utility>
@@ -222,7 +223,9 @@ class Check {
     const bool in_file = flags_.advertise.empty() && file_.Says("advertise");
     const std::string where = in_file ? file_.Where("advertise") : "--advertise";
     Override(flags_.advertise, config_.advertise);
-    if (AdvertisedAddress(config_.advertise, config_.listen)) return;
+    const bool only_sockets = std::all_of(config_.listen.begin(), config_.listen.end(),
+                                          [](const auto& each) { return absl::StartsWith(each, "unix:"); });
+    if (!only_sockets || AdvertisedAddress(config_.advertise, config_.listen)) return;
     Fault(where, "expected HOST:PORT: unix sockets, which alone are listened on, have no port");
   }
 

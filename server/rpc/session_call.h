@@ -81,6 +81,8 @@ class SessionCall : public Call, public core::StatementSink {
   std::shared_ptr<SessionCall> Self() { return std::static_pointer_cast<SessionCall>(shared_from_this()); }
 
   static Turn TurnOf(grpc::ByteBuffer& message);
+  // What a request that was cancelled is answered.
+  static absl::Status Cancelled();
   // Starts what may start.
   void Advance();
   std::optional<Turn> NextTurn();

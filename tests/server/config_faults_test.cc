@@ -62,6 +62,7 @@ TEST_F(ConfigFaultsTest, SaysOneLineForEach) {
       {{"--embedded", "--listen", "127.0.0.1:65536"}, "--listen: ", "HOST:PORT"},
       {{"--embedded", "--listen", "127.0.0.1:-1"}, "--listen: ", "HOST:PORT"},
       {{"--embedded", "--listen", "127.0.0.1:http"}, "--listen: ", "HOST:PORT"},
+      {{"--embedded", "--listen", "nonsense", "--advertise", "db"}, "--listen: ", "HOST:PORT"},
       {{"--embedded", "--listen", "0.0.0.0:7432"},
        "--listen: ",
        "without TLS and by anybody: give --tls-cert and --tls-key, listen on 127.0.0.1, or say --insecure"},
