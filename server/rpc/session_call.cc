@@ -88,7 +88,7 @@ void SessionCall::Advance() {
     const core::MutexLock lock(mutex_);
     if (std::exchange(advancing_, true)) return;
   }
-  while (std::optional<Turn> turn = NextTurn()) Begin(*std::move(turn));
+  while (const std::optional<Turn> turn = NextTurn()) Begin(*turn);
 }
 
 std::optional<SessionCall::Turn> SessionCall::NextTurn() {
@@ -104,7 +104,7 @@ std::optional<SessionCall::Turn> SessionCall::NextTurn() {
   return turn;
 }
 
-void SessionCall::Begin(Turn turn) {
+void SessionCall::Begin(const Turn& turn) {
   const v1::SessionRequest& request = turn.request;
   if (turn.ends_stream) {
     EndStream();

@@ -86,7 +86,7 @@ class SessionCall : public Call, public core::StatementSink {
   // Starts what may start.
   void Advance();
   std::optional<Turn> NextTurn();
-  void Begin(Turn turn);
+  void Begin(const Turn& turn);
   absl::Status Acquire(const v1::AcquireRequest& request);
   void OnAcquired(const absl::StatusOr<core::LeaseView>& lease);
   void OnLeaseEnded(const core::LeaseView& lease);
