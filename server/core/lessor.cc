@@ -143,8 +143,9 @@ void Lessor::Tick() {
     }
   }
   const RequestTable::Due due = requests_.TakeDue(clock_.Now());
-  for (const LeaseCounter lease : due.unclaimed) EndUnasked(lease, {EndReason::kUnclaimed});
+  // In this order, since what ends may at once be granted to who waits.
   for (const RequestTable::Place& place : due.places) place.pool->Cancel(place.waiter);
+  for (const LeaseCounter lease : due.unclaimed) EndUnasked(lease, {EndReason::kUnclaimed});
   for (const auto& attempt : due.late)
     attempt->done(attempt->pool->WaitedInVain(attempt->tenant, attempt->since));
   for (const LeaseCounter lease : leases_.ForgetOld()) requests_.Forget(lease);

@@ -32,7 +32,7 @@ struct Lessor::Search {
   Time deadline{};
   // Told of the place that it has now, and in the end of what came of it.
   std::function<void(RequestTable::Place)> placed;
-  absl::AnyInvocable<void(absl::StatusOr<LeaseView>)> found;
+  absl::AnyInvocable<void(const std::shared_ptr<Search>&, absl::StatusOr<LeaseView>)> found;
 };
 
 Lessor::AttemptRef Lessor::Acquire(AcquireRequest request, Acquired acquired) {
@@ -60,7 +60,8 @@ Lessor::AttemptRef Lessor::Acquire(AcquireRequest request, Acquired acquired) {
     // Whoever found that the caller has gone may have seen the place before this one.
     if (attempt->outcome == Attempt::kOver) place.pool->Cancel(place.waiter);
   };
-  search->found = [this, attempt, acquired = std::move(acquired)](absl::StatusOr<LeaseView> lease) mutable {
+  search->found = [this, attempt, acquired = std::move(acquired)](const std::shared_ptr<Search>&,
+                                                                  absl::StatusOr<LeaseView> lease) mutable {
     uint64_t waiting = Attempt::kWaiting;
     if (lease.ok() && !attempt->outcome.compare_exchange_strong(waiting, lease->grant.counter.value)) {
       EndUnasked(lease->grant.counter, {EndReason::kUnclaimed});
@@ -78,11 +79,11 @@ void Lessor::Seek(const std::shared_ptr<Search>& search, Pool& pool, int step) {
   arrival.wait = search->deadline - clock_.Now();
   arrival.done = [this, search, &pool, step](absl::StatusOr<Granted> granted) {
     if (granted.ok()) {
-      search->found(Grant(pool, std::move(search->request), *std::move(granted)));
+      search->found(search, Grant(pool, std::move(search->request), *std::move(granted)));
     } else if (Pool* const fallback = FallbackFor(pool, search->request, granted.status())) {
       Seek(search, *fallback, step + 1);
     } else {
-      search->found(granted.status());
+      search->found(search, granted.status());
     }
   };
   const WaiterId waiter = pool.Acquire(std::move(arrival));
@@ -149,11 +150,19 @@ Lessor::AttemptRef Lessor::AcquireOnce(Pool& pool, AcquireRequest request, Acqui
   search->deadline = deadline;
   search->request = std::move(request);
   search->placed = [this, once](RequestTable::Place place) {
-    if (const auto until = requests_.Queued(once, place)) place.pool->Extend(place.waiter, *until);
+    const RequestTable::Keep keep = requests_.Queued(once, place);
+    if (keep.until) place.pool->Extend(place.waiter, *keep.until);
+    if (keep.given_up) place.pool->Cancel(place.waiter);
   };
-  search->found = [this, once](const absl::StatusOr<LeaseView>& lease) {
+  search->found = [this, once, &pool](const std::shared_ptr<Search>& again,
+                                      const absl::StatusOr<LeaseView>& lease) {
     if (!lease.ok()) {
-      for (const auto& waiting : requests_.Failed(once).attempts) waiting->done(lease.status());
+      const RequestTable::Answer answer = requests_.Failed(once);
+      for (const auto& waiting : answer.attempts) waiting->done(lease.status());
+      if (answer.again) {
+        again->deadline = *answer.again;
+        Seek(again, pool, 0);
+      }
       return;
     }
     const RequestTable::Answer answer = requests_.Granted(once, lease->grant.counter);

@@ -1,5 +1,6 @@
 #include "server/core/request_table.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "server/core/error.h"
@@ -19,7 +20,7 @@ struct RequestTable::Entry {
   std::optional<LeaseCounter> lease;
   bool delivered = false;  // some attempt has the lease
   bool giving_up = false;
-  bool known = true;  // still in the table
+  bool known = true;  // still in the table, as it is until its place has an outcome
   std::optional<Time> give_up;
 };
 
@@ -103,24 +104,25 @@ void RequestTable::Detach(const AttemptRef& attempt) {
   deadlines_.erase({attempt->deadline, attempt});
 }
 
-std::optional<Time> RequestTable::Queued(const AttemptRef& first, Place place) {
+RequestTable::Keep RequestTable::Queued(const AttemptRef& first, Place place) {
+  Keep keep;
   const MutexLock lock(mutex_);
   Entry& entry = *first->entry;
-  if (entry.place && place.step < entry.place->step) return std::nullopt;
+  if (entry.place && place.step < entry.place->step) return keep;
   entry.place = place;
-  if (entry.wait_until > first->deadline) return entry.wait_until;
-  return std::nullopt;
+  if (entry.wait_until > first->deadline) keep.until = entry.wait_until;
+  keep.given_up = entry.giving_up;
+  return keep;
 }
 
 RequestTable::Answer RequestTable::Granted(const AttemptRef& first, LeaseCounter lease) {
   Answer answer;
   const MutexLock lock(mutex_);
   const std::shared_ptr<Entry> entry = first->entry;
-  if (!entry->known) {
-    answer.given_up = true;
-    return answer;
-  }
   entry->lease = lease;
+  // Who came after it was given up claims it.
+  entry->giving_up = entry->giving_up && entry->attempts.empty();
+  answer.given_up = entry->giving_up;
   granted_.emplace(lease, entry);
   for (const AttemptRef& attempt : entry->attempts) {
     if (attempt->answered) continue;
@@ -135,6 +137,15 @@ RequestTable::Answer RequestTable::Failed(const AttemptRef& first) {
   Answer answer;
   const MutexLock lock(mutex_);
   const std::shared_ptr<Entry> entry = first->entry;
+  if (std::exchange(entry->giving_up, false) && !entry->attempts.empty()) {
+    entry->place.reset();
+    entry->wait_until = Time::min();
+    for (const AttemptRef& attempt : entry->attempts) {
+      entry->wait_until = std::max(entry->wait_until, attempt->deadline);
+    }
+    answer.again = entry->wait_until;
+    return answer;
+  }
   for (const AttemptRef& attempt : std::vector<AttemptRef>(entry->attempts)) {
     Detach(attempt);
     if (std::exchange(attempt->answered, true)) continue;
@@ -168,13 +179,11 @@ RequestTable::Due RequestTable::TakeDue(Time now) {
     const std::shared_ptr<Entry> entry = give_ups_.begin()->second;
     give_ups_.erase(give_ups_.begin());
     entry->give_up.reset();
+    entry->giving_up = true;
     if (entry->lease) {
-      entry->giving_up = true;
       due.unclaimed.push_back(*entry->lease);
-    } else {
-      // From here on a retry is a new acquire.
-      if (entry->place) due.places.push_back(*entry->place);
-      Drop(entry);
+    } else if (entry->place) {
+      due.places.push_back(*entry->place);
     }
   }
   while (!deadlines_.empty() && deadlines_.begin()->first <= now) {

@@ -4,10 +4,12 @@
 //                 first attempt         granted                 lease forgotten
 //     (unknown) ───────────────► waiting ──────► granted ─────────────────────► (unknown)
 //         ▲                        │
-//         └────────────────────────┘ failed, or given up
+//         └────────────────────────┘ failed
 //
 // An attempt is attached until its RPC is over. Where the last one goes and none has had the lease
-// delivered, the place or the lease is kept for the pool's unclaimed_timeout, and then given up.
+// delivered, the place or the lease is kept for the pool's unclaimed_timeout, and then given up: the lease
+// is ended, the place cancelled. A grant may overtake that, and is then a lease given up; an attempt may, and
+// is then a new acquire.
 //
 // Threads: any thread may call. One mutex; nothing is called under it, callers act on what is returned.
 #pragma once
@@ -84,14 +86,19 @@ class RequestTable {
   // The pool that the first attempt with that request_id asked; null if this would be the first.
   Pool* PoolOf(const AcquireRequest& request) const;
 
-  // The first attempt has its place; one of an earlier step than it has already counts for nothing. Returns
-  // until when it must last, if others made that later.
-  std::optional<Time> Queued(const AttemptRef& first, Place place);
+  // What becomes of a place.
+  struct Keep {
+    std::optional<Time> until;  // it must last as long, since others made that later
+    bool given_up = false;      // it is to be cancelled
+  };
+  // The first attempt has its place; one of an earlier step than it has already counts for nothing.
+  Keep Queued(const AttemptRef& first, Place place);
 
-  // The outcome, once for each first attempt: the attempts to be answered with it.
+  // The outcome, once for each place: the attempts to be answered with it.
   struct Answer {
     std::vector<AttemptRef> attempts;
-    bool given_up = false;  // nobody waits for it any more, nor may: the lease is to end kUnclaimed
+    bool given_up = false;      // nobody waits for it any more, nor may: the lease is to end kUnclaimed
+    std::optional<Time> again;  // others came after it was given up: to queue once more, until then
   };
   Answer Granted(const AttemptRef& first, LeaseCounter lease);
   Answer Failed(const AttemptRef& first);

@@ -64,12 +64,7 @@ using ResultPtr = std::unique_ptr<PGresult, ClearResult>;
 Backend::Backend(executor::EventLoop& loop, PGconn* raw) : loop_(loop), connection_(raw), raw_(raw) {
   PGLESSOR_CHECK(PQsetnonblocking(raw_, 1) == 0, "an open connection can be made non-blocking");
   PQsetNoticeReceiver(
-      raw_,
-      [](void* self, const PGresult* notice) {
-        Listener* const listener = static_cast<Backend*>(self)->listener_;
-        if (listener != nullptr) listener->OnNotice(*notice);
-      },
-      this);
+      raw_, [](void* self, const PGresult* notice) { static_cast<Backend*>(self)->OnNotice(*notice); }, this);
   watch_ = loop_.WatchSocket(PQsocket(raw_),
                              [this](bool readable, bool writable) { OnSocket(readable, writable); });
   // Idle too: an end of the connection shows as something to read.
@@ -144,10 +139,11 @@ absl::Status Backend::SendSimple(const char* sql) {
 
 void Backend::AfterSend(bool sent) {
   busy_ = true;
+  unanswered_ = true;
   if (sent) {
     Flush();
   } else {
-    LoseSoon();
+    LoseSoon(PQerrorMessage(raw_));
   }
 }
 
@@ -180,6 +176,14 @@ std::string Backend::Parameter(const char* name) const {
   return value == nullptr ? "" : value;
 }
 
+void Backend::OnNotice(const PGresult& notice) {
+  if (IsOfLibpq(notice)) {
+    LoseSoon(PQresultErrorMessage(&notice));
+  } else if (listener_ != nullptr) {
+    listener_->OnNotice(notice);
+  }
+}
+
 void Backend::OnSocket(bool readable, bool writable) {
   if (cut_) {
     Lose(absl::UnavailableError("the connection was cut"));
@@ -203,7 +207,7 @@ void Backend::Flush() {
   if (watch_ == nullptr) return;
   const int left = PQflush(raw_);
   if (left < 0) {
-    LoseSoon();
+    LoseSoon(PQerrorMessage(raw_));
     return;
   }
   unsent_ = left > 0;
@@ -238,8 +242,8 @@ bool Backend::TakeSync() {
     PQsetSingleRowMode(raw_);  // of the statement behind the label
     return true;
   }
-  PGLESSOR_CHECK(PQexitPipelineMode(raw_) == 1, "nothing is left in a pipeline whose last answer has come");
-  pipelined_ = false;
+  // Fails where more has come than was asked for.
+  pipelined_ = PQexitPipelineMode(raw_) != 1;
   return false;
 }
 
@@ -253,6 +257,10 @@ bool Backend::TakeResult() {
   const bool synced = result != nullptr && PQresultStatus(result.get()) == PGRES_PIPELINE_SYNC;
   if (synced && TakeSync()) return true;
   if (result == nullptr || synced) {
+    if (pipelined_ || unanswered_ || PQtransactionStatus(raw_) == PQTRANS_UNKNOWN) {
+      Lose(absl::UnavailableError("the database does not end its answer as PostgreSQL does"));
+      return false;
+    }
     busy_ = false;
     listener_->OnReady();
     return watch_ != nullptr && busy_;
@@ -280,7 +288,9 @@ bool Backend::TakeResult() {
         return false;
       }
   }
-  if (!labelling_) listener_->OnResult(*result);
+  if (labelling_) return true;
+  unanswered_ = false;
+  listener_->OnResult(*result);
   return true;
 }
 
@@ -294,9 +304,10 @@ void Backend::Lose(const absl::Status& why) {
 
 // Not from inside the sender's call, who does not expect the end of what he is beginning. Nor by the watch:
 // libpq may have closed the socket, which then tells nothing any more.
-void Backend::LoseSoon() {
+void Backend::LoseSoon(const char* why) {
   watch_.reset();  // at once: another connection may be given the closed socket's number
-  loop_.Post([this, why = absl::UnavailableError(ErrorText()), alive = std::weak_ptr<bool>(alive_)] {
+  loop_.Post([this, why = absl::UnavailableError(absl::StripAsciiWhitespace(why)),
+              alive = std::weak_ptr<bool>(alive_)] {
     if (!alive.expired()) Lose(why);
   });
 }

@@ -88,6 +88,7 @@ class Backend {
   std::string Parameter(const char* name) const;
 
  private:
+  void OnNotice(const PGresult& notice);
   void OnSocket(bool readable, bool writable);
   bool SendLabel(const core::LeaseLabel& label);
   bool SendPrepare(const core::Statement& statement, const std::string& name, const std::vector<Oid>& types);
@@ -99,7 +100,7 @@ class Backend {
   bool TakeCopyData();
   bool TakeResult();
   void Lose(const absl::Status& why);
-  void LoseSoon();
+  void LoseSoon(const char* why);
   void UpdateWatch();
   std::string ErrorText() const;
 
@@ -110,6 +111,7 @@ class Backend {
   Listener* listener_ = nullptr;
   std::unique_ptr<executor::EventLoop::Watch> watch_;  // null once lost
   bool busy_ = false;
+  bool unanswered_ = false;  // nothing has come yet of what it is busy with
   bool cut_ = false;
   bool lost_ = false;  // and that has been told
   bool paused_ = false;

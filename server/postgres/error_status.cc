@@ -87,7 +87,14 @@ absl::Status SqlError(const PGresult& error, bool timed_out) {
 
 bool EndsConnection(const PGresult& error) {
   const absl::string_view severity = FieldOf(error, PG_DIAG_SEVERITY_NONLOCALIZED);
-  return severity == "FATAL" || severity == "PANIC";
+  return severity == "FATAL" || severity == "PANIC" || IsOfLibpq(error);
+}
+
+bool IsOfLibpq(const PGresult& message) {
+  const ExecStatusType status = PQresultStatus(&message);
+  const bool says =
+      status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE || status == PGRES_NONFATAL_ERROR;
+  return says && FieldOf(message, PG_DIAG_SQLSTATE).empty();
 }
 
 NameFault NameFaultOf(const PGresult& error) {

@@ -22,9 +22,13 @@ absl::StatusCode CodeOfSqlState(absl::string_view sqlstate, bool timed_out);
 // hint where PostgreSQL gives them.
 absl::Status SqlError(const PGresult& error, bool timed_out);
 
-// Severity FATAL or PANIC, whatever the SQLSTATE. An ERROR with a SQLSTATE of class 08 or 57P0x
-// (dblink, RAISE) is a statement's error like another.
+// Severity FATAL or PANIC, whatever the SQLSTATE, and what is libpq's. An ERROR with a SQLSTATE of class 08
+// or 57P0x (dblink, RAISE) is a statement's error like another.
 bool EndsConnection(const PGresult& error);
+
+// An error or notice without SQLSTATE, which PostgreSQL always has: libpq made it, mostly since what came was
+// not its protocol, or it is none of PostgreSQL's. What comes next on that connection may be anything.
+bool IsOfLibpq(const PGresult& message);
 
 // What the error of a statement that went by a name says of that. What PostgreSQL says before it runs
 // anything is known by the place in its source that says it, and by having no context: a function of the

@@ -151,6 +151,16 @@ TEST_F(LessorRetryTest, GivesUpThePlaceWhenNobodyRetries) {
 }
 
 // The patient one has gone, and the one that stayed is told that it waited in vain: nobody is left.
+TEST_F(LessorRetryTest, GivesUpAPlaceBeforeALeaseThatWouldBeGrantedToIt) {
+  StartPool({.min_connections = 1, .max_connections = 1});
+  Gone(Try(WithId()));
+  Gone(Try(WithId(kOtherId)));
+  Pass(5s);
+  EXPECT_EQ(Ended(EndReason::kUnclaimed), 1);
+  EXPECT_EQ(Snapshot().counters.cancelled, 1);
+  EXPECT_THAT(*Try(WithId(kOtherId)).answer, IsOk()) << "what was given up before a grant is not remembered";
+}
+
 TEST_F(LessorRetryTest, GivesUpThePlaceWhenTheLastThatStayedIsLate) {
   StartPool({.min_connections = 1, .max_connections = 1});
   const LeaseView holder = Occupy();

@@ -1,6 +1,9 @@
 // A lease whose time is over while its statement runs.
 #include <chrono>
+#include <functional>
+#include <future>
 #include <string>
+#include <thread>
 
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -61,6 +64,25 @@ TEST_F(ExpiryTest, AnIdleTransactionIsRolledBack) {
   EXPECT_LE(UntilTheNextIsGranted(held.lease), kTtl + kGrace);
   EXPECT_EQ(observer().Count("SELECT count(*) FROM deeds"), 0);
   EXPECT_EQ(client().Stats().counters().expired(), 1);
+}
+
+// The service stands still for longer than the ttl. What comes first then may come before its own look at the
+// time.
+TEST_F(ExpiryTest, AfterAPauseOfTheServiceNoOperationFindsTheLeaseAlive) {
+  using Operation = std::function<Outcome(const std::string& token)>;
+  const Operation operations[] = {
+      [this](const std::string& token) { return client().Execute(token, "SELECT 1"); },
+      [this](const std::string& token) { return client().Renew(token); },
+      [this](const std::string& token) { return client().Release(token); },
+  };
+  for (const Operation& operation : operations) {
+    const Held held = Acquire(AcquireFor(kTtl));
+    ASSERT_TRUE(server().process().Freeze());
+    auto asked = std::async(std::launch::async, [&] { return operation(held.token); });
+    std::this_thread::sleep_for(kTtl + milliseconds(200));
+    server().process().Thaw();
+    EXPECT_THAT(asked.get(), FailsWith(StatusCode::FAILED_PRECONDITION, "LEASE_EXPIRED"));
+  }
 }
 
 TEST_F(ExpiryTest, AStatementThatSwallowsCancelLosesItsBackend) {

@@ -31,6 +31,8 @@ struct Deed {
 
 class HolderDeathTest : public SystemTest, public testing::WithParamInterface<Deed> {};
 
+class VanishedPeerTest : public SystemTest {};
+
 INSTANTIATE_TEST_SUITE_P(Holder, HolderDeathTest,
                          testing::Values(Deed{"idle"}, Deed{"transaction"},
                                          Deed{.kind = "statement", .sleeps = true},
@@ -78,6 +80,21 @@ TEST_P(HolderDeathTest, ItsPlaceIsFreeByTtlAndNothingOfItIsLeft) {
   EXPECT_EQ(next.response.lease().backend_pid() == backend, GetParam().cleaned);
   EXPECT_EQ(client().Stats().counters().connections_closed(), GetParam().cleaned ? 0 : 1);
   EXPECT_EQ(client().Stats().counters().expired(), 1);
+}
+
+// It answers no ping any more, though its end of the connection is open and takes what is sent: as behind a
+// network that is gone. The lease of a stream renews itself, so that nothing else would ever end it.
+TEST_F(VanishedPeerTest, IsFoundByItsMissingPingsAndItsLeaseEnds) {
+  Serve(1, 1);
+  database().MakeTable("deeds", "deed text");
+  Process holder({PGLESSOR_HOLDER, {server().address(), "0", "session"}});
+  ASSERT_TRUE(holder.FirstLine().has_value()) << holder.Log();
+  ASSERT_TRUE(holder.Freeze());
+  const auto waiter = StartAcquire(client());
+  const Answer<v1::AcquireResponse> next = waiter->Get();
+  EXPECT_THAT(next, IsOk());
+  EXPECT_EQ(observer().Count("SELECT count(*) FROM deeds"), 0);
+  EXPECT_EQ(client().Stats().counters().released(), 1);
 }
 
 }  // namespace

@@ -64,8 +64,21 @@ bool CuttingProxy::Disarm() {
   return !std::exchange(armed_, std::nullopt).has_value();
 }
 
+void CuttingProxy::AnswerNext(std::string bytes) {
+  const std::lock_guard lock(mutex_);
+  answer_ = std::move(bytes);
+}
+
+void CuttingProxy::SendUnasked(std::string bytes) {
+  const std::lock_guard lock(mutex_);
+  unasked_ = std::move(bytes);
+}
+
 void CuttingProxy::Run() {
   while (!stop_) {
+    if (const auto unasked = Take(unasked_)) {
+      for (const Pair& pair : pairs_) SendAll(pair.client, unasked->data(), unasked->size());
+    }
     std::vector<pollfd> waited = {{listener_, POLLIN, 0}};
     for (const Pair& pair : pairs_) {
       waited.push_back({pair.client, POLLIN, 0});
@@ -100,9 +113,17 @@ bool CuttingProxy::Pass(const Pair& pair, Way way) {
   std::array<char, 65536> bytes{};
   const ssize_t got = recv(to_postgres ? pair.client : pair.postgres, bytes.data(), bytes.size(), 0);
   if (got <= 0) return false;
+  if (to_postgres) {
+    if (const auto answer = Take(answer_)) return SendAll(pair.client, answer->data(), answer->size());
+  }
   bool cut = false;
   const size_t allowed = Allowed(way, static_cast<size_t>(got), cut);
   return SendAll(to_postgres ? pair.postgres : pair.client, bytes.data(), allowed) && !cut;
+}
+
+std::optional<std::string> CuttingProxy::Take(std::optional<std::string>& bytes) {
+  const std::lock_guard lock(mutex_);
+  return std::exchange(bytes, std::nullopt);
 }
 
 size_t CuttingProxy::Allowed(Way way, size_t size, bool& cut) {

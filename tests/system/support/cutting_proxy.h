@@ -1,5 +1,5 @@
 // Stands between pglessor and PostgreSQL, on a socket of its own, and cuts after a byte that the test
-// chooses.
+// chooses, or answers in PostgreSQL's stead.
 //
 // Threads: any; what passes through it does so on a thread of its own.
 #pragma once
@@ -33,6 +33,10 @@ class CuttingProxy {
   void CutAfter(Way way, size_t bytes);
   // Nothing is cut any more. Whether something has been.
   bool Disarm();
+  // What is sent to PostgreSQL next does not reach it, and is answered with these bytes.
+  void AnswerNext(std::string bytes);
+  // All that are connected are sent these bytes, as if PostgreSQL had.
+  void SendUnasked(std::string bytes);
 
  private:
   struct Pair {
@@ -47,6 +51,8 @@ class CuttingProxy {
   void Accept();
   // False once one of the two has ended.
   bool Pass(const Pair& pair, Way way);
+  // What is there, once.
+  std::optional<std::string> Take(std::optional<std::string>& bytes);
   // How much of `size` may pass, and whether that is the last.
   size_t Allowed(Way way, size_t size, bool& cut);
   static void Close(const Pair& pair);
@@ -58,6 +64,8 @@ class CuttingProxy {
 
   std::mutex mutex_;
   std::optional<Cut> armed_;
+  std::optional<std::string> answer_;
+  std::optional<std::string> unasked_;
 
   std::atomic<bool> stop_ = false;
   std::thread thread_;

@@ -6,6 +6,7 @@
 //   swallower    the same, and the statement does not let itself be cancelled
 //   reader       the same, and of the statement's many rows it reads the first only
 //   waiter       asks with the request_id argv[4], and has not got it yet
+//   session      holds it by a Session stream, with a transaction open; its ttl is the server's
 // What it does is done once it has said so on stdout.
 #include <unistd.h>
 
@@ -15,12 +16,30 @@
 #include <vector>
 
 #include "tests/system/support/client.h"
+#include "tests/system/support/session_stream.h"
+
+namespace {
+
+// What the test needs to know: since when, and on which backend.
+void Say(const pglessor::v1::Lease& lease) {
+  std::cout << pglessor::system::Nanoseconds(lease.acquire_time()).count() << ' ' << lease.backend_pid()
+            << std::endl;
+}
+
+}  // namespace
 
 int main(int argc, char** argv) {
   using namespace pglessor::system;  // NOLINT(google-build-using-namespace): a main and no more
   if (argc < 4) return 2;
   const std::string kind = argv[3];
   Client client(argv[1]);
+  if (kind == "session") {
+    SessionStream session(client);
+    const pglessor::v1::Lease lease = session.Begin();
+    if (!session.Run("BEGIN").ok() || !session.Run("INSERT INTO deeds VALUES ('unfinished')").ok()) return 1;
+    Say(lease);
+    for (;;) pause();
+  }
   pglessor::v1::AcquireRequest request = AcquireFor(std::chrono::milliseconds(std::atoi(argv[2])));
   if (argc > 4) request.set_request_id(argv[4]);
   const auto held = client.Acquire(request);
@@ -39,9 +58,7 @@ int main(int argc, char** argv) {
       return 1;
     }
   }
-  // What the test needs to know: since when, and on which backend.
-  const pglessor::v1::Lease& lease = held.response.lease();
-  std::cout << Nanoseconds(lease.acquire_time()).count() << ' ' << lease.backend_pid() << std::endl;
+  Say(held.response.lease());
   if (kind == "statement") client.Execute(token, "SELECT pg_sleep(600)");
   if (kind == "swallower") {
     client.Execute(token,
