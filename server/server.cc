@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <array>
@@ -19,6 +20,7 @@
 
 #include "server/advertised_address.h"
 #include "server/config_warnings.h"
+#include "server/core/check.h"
 #include "server/core/event_history.h"
 #include "server/core/fault_injection.h"
 #include "server/core/lessor.h"
@@ -131,9 +133,16 @@ bool FinishDrain(core::Lessor& lessor, const core::Clock& clock, const Signals& 
   return true;
 }
 
+// They would hold tokens, passwords and parameters.
+void ForbidCoreDumps() {
+  constexpr rlimit kNone = {0, 0};
+  PGLESSOR_CHECK(setrlimit(RLIMIT_CORE, &kNone) == 0, "a limit can always be lowered");
+}
+
 }  // namespace
 
 int RunServer(const Config& config, const ReadConfig& reread, const ops::Log& log) {
+  ForbidCoreDumps();
   const Signals signals(config.file.empty() ? Signals::Hangup::kEnds : Signals::Hangup::kReloads);
 
   std::unique_ptr<postgres::EmbeddedServer> embedded;

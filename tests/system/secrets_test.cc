@@ -19,6 +19,7 @@ namespace pglessor::system {
 namespace {
 
 using namespace std::chrono_literals;
+using testing::ContainsRegex;
 using testing::HasSubstr;
 using testing::Not;
 
@@ -113,6 +114,12 @@ TEST_F(SecretsTest, OfADatabaseThatRefusesThemShowNowhere) {
   process.Signal(SIGTERM);
   EXPECT_TRUE(process.AwaitEnd());
   EXPECT_THAT(process.Log() + process.Output(), Not(HasSubstr(kPassword)));
+}
+
+TEST_F(SecretsTest, AreInNoCoreDump) {
+  ServeWithCanaries();
+  const std::string limits = ReadFile(absl::StrCat("/proc/", server().process().pid(), "/limits"));
+  EXPECT_THAT(limits, ContainsRegex("Max core file size +0 +0 "));
 }
 
 }  // namespace
