@@ -9,6 +9,7 @@
 
 #include "tests/rpc/sha256.h"
 #include "tests/system/support/client.h"
+#include "tests/system/support/operators.h"
 #include "tests/system/support/outcome.h"
 #include "tests/system/support/service.h"
 
@@ -122,6 +123,31 @@ TEST_F(IdentityTest, StatsShowAHolderTheRowsOfItsTenantOnly) {
   EXPECT_EQ(own.in_use(), 2) << "of the pool as a whole";
   EXPECT_EQ(watch_.Stats().connections_size(), 2);
   EXPECT_EQ(admin_.Stats().connections_size(), 2);
+}
+
+TEST_F(IdentityTest, ListsAndEventsShowAHolderWhatIsOfItsTenantOnly) {
+  Operators till(till_), watch(watch_);
+  const auto shops = till.Watch(), everybodys = watch.Watch();
+  const auto crm = crm_.Acquire(), shop = web_.Acquire();
+  ASSERT_THAT(crm, IsOk());
+  ASSERT_THAT(shop, IsOk());
+
+  const auto leases = till.ListLeases();
+  ASSERT_EQ(leases.response.leases_size(), 1);
+  EXPECT_EQ(leases.response.leases(0).lease_id(), shop.response.lease().lease_id());
+  const auto connections = till.ListConnections();
+  ASSERT_EQ(connections.response.connections_size(), 1);
+  EXPECT_EQ(connections.response.connections(0).lease().lease_id(), shop.response.lease().lease_id());
+  EXPECT_EQ(watch.ListLeases().response.leases_size(), 2);
+  EXPECT_EQ(watch.ListConnections().response.connections_size(), 2);
+
+  EXPECT_THAT(crm_.Release(crm.response.lease_token()), IsOk());
+  EXPECT_THAT(web_.Release(shop.response.lease_token()), IsOk());
+  for (const v1::Event& event : shops->Until(v1::EVENT_TYPE_LEASE_ENDED)) {
+    EXPECT_EQ(event.tenant(), "shop") << event.ShortDebugString();
+  }
+  EXPECT_EQ(everybodys->Until(v1::EVENT_TYPE_LEASE_ENDED).back().tenant(), "crm")
+      << "whose lease ended first";
 }
 
 TEST_F(IdentityTest, WhoIsNoLongerConfiguredIsRefusedFromTheNextCallOn) {
