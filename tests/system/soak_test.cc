@@ -107,11 +107,24 @@ class SoakTest : public ConfiguredTest {
       EXPECT_THAT(caller.Execute(token, "CREATE TEMP TABLE mine (n int)"), IsOk());
     } else if (way < 76) {
       EXPECT_THAT(caller.Execute(token, "SELECT 1/0"), testing::Not(IsOk()));
+    } else if (way < 86) {
+      ExpectEcho(caller, token, held.lease().lease_id());
     }
     if (way % 10 == 0) {
       EXPECT_THAT(caller.Renew(token), IsOk());
     }
     EXPECT_THAT(caller.Release(token), IsOk());
+  }
+
+  // A row, a notice and an error reach the lease that caused them, and no other.
+  static void ExpectEcho(Client& caller, const std::string& token, const std::string& nonce) {
+    EXPECT_EQ(caller.Execute(token, "SELECT $1::text", {Text(nonce)}).Value(),
+              absl::StrCat("text_value: \"", nonce, "\""));
+    const auto raise = [&](const char* level) {
+      return caller.Execute(token, absl::StrCat("DO $$ BEGIN RAISE ", level, " '", nonce, "'; END $$"));
+    };
+    EXPECT_THAT(raise("NOTICE").summary.notices(), testing::ElementsAre(nonce));
+    EXPECT_THAT(raise("EXCEPTION").status.error_message(), testing::HasSubstr(nonce));
   }
 
   // Samples until `end`; each Stats checks its sums.
