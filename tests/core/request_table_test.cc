@@ -35,7 +35,7 @@ class RequestTableTest : public testing::Test {
   // An acquire whose caller has gone, and whose place is being given up.
   RequestTable::AttemptRef GivenUp() {
     RequestTable::Joined joined;
-    const RequestTable::AttemptRef first = Join(kStart, joined);
+    RequestTable::AttemptRef first = Join(kStart, joined);
     EXPECT_TRUE(joined.first);
     EXPECT_FALSE(table_.Queued(first, {}).given_up);
     table_.Over(first, /*delivered=*/false, kStart);
