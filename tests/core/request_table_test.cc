@@ -49,11 +49,12 @@ class RequestTableTest : public testing::Test {
 TEST_F(RequestTableTest, AGrantThatOvertakesTheGivingUpIsGivenUpAndRemembered) {
   const RequestTable::AttemptRef first = GivenUp();
   EXPECT_TRUE(table_.Granted(first, kLease).given_up);
-  RequestTable::Joined retry;
-  Join(kStart + 6s, retry);
-  EXPECT_FALSE(retry.first) << "never a second lease while the first is remembered";
-  EXPECT_EQ(retry.lease, kLease);
-  EXPECT_TRUE(retry.giving_up);
+  RequestTable::Joined joined;
+  const RequestTable::AttemptRef retry = Join(kStart + 6s, joined);
+  EXPECT_FALSE(joined.first) << "never a second lease while the first is remembered";
+  EXPECT_EQ(joined.lease, kLease);
+  EXPECT_TRUE(joined.giving_up);
+  table_.Over(retry, /*delivered=*/false, kStart + 6s);
   table_.Forget(kLease);
   EXPECT_EQ(table_.size(), 0);
 }
