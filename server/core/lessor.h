@@ -206,7 +206,7 @@ class Lessor {
   void SeeOff(Pool& pool);
   // One place in one pool's queue after the other: the pool that is asked for, and then its fallback.
   struct Search;
-  void Seek(const std::shared_ptr<Search>& search, Pool& pool, int step);
+  void Seek(const std::shared_ptr<Search>& search, Pool& pool);
   Pool* FallbackFor(Pool& pool, const AcquireRequest& request, const absl::Status& why) const;
   AttemptRef AcquireOnce(Pool& pool, AcquireRequest request, Acquired acquired);
   void AnswerRetry(const RequestTable::AttemptRef& attempt, const RequestTable::Joined& joined);

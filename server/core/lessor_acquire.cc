@@ -30,7 +30,8 @@ class Lessor::Attempt {
 struct Lessor::Search {
   AcquireRequest request;
   Time deadline{};
-  // Told of the place that it has now, and in the end of what came of it.
+  int step = 0;  // of its next place
+  // Told of the place that it has now, and in the end of what came of it, which may be to seek again.
   std::function<void(RequestTable::Place)> placed;
   absl::AnyInvocable<void(const std::shared_ptr<Search>&, absl::StatusOr<LeaseView>)> found;
 };
@@ -68,20 +69,22 @@ Lessor::AttemptRef Lessor::Acquire(AcquireRequest request, Acquired acquired) {
     }
     acquired(std::move(lease));
   };
-  Seek(search, pool, 0);
+  Seek(search, pool);
   return attempt;
 }
 
-void Lessor::Seek(const std::shared_ptr<Search>& search, Pool& pool, int step) {
+void Lessor::Seek(const std::shared_ptr<Search>& search, Pool& pool) {
+  // Where this place fails at once, the next one is told of before it.
+  const int step = search->step++;
   Arrival arrival;
   arrival.tenant = search->request.tenant;
   arrival.priority = search->request.priority;
   arrival.wait = search->deadline - clock_.Now();
-  arrival.done = [this, search, &pool, step](absl::StatusOr<Granted> granted) {
+  arrival.done = [this, search, &pool](absl::StatusOr<Granted> granted) {
     if (granted.ok()) {
       search->found(search, Grant(pool, std::move(search->request), *std::move(granted)));
     } else if (Pool* const fallback = FallbackFor(pool, search->request, granted.status())) {
-      Seek(search, *fallback, step + 1);
+      Seek(search, *fallback);
     } else {
       search->found(search, granted.status());
     }
@@ -161,7 +164,7 @@ Lessor::AttemptRef Lessor::AcquireOnce(Pool& pool, AcquireRequest request, Acqui
       for (const auto& waiting : answer.attempts) waiting->done(lease.status());
       if (answer.again) {
         again->deadline = *answer.again;
-        Seek(again, pool, 0);
+        Seek(again, pool);
       }
       return;
     }
@@ -169,7 +172,7 @@ Lessor::AttemptRef Lessor::AcquireOnce(Pool& pool, AcquireRequest request, Acqui
     if (answer.given_up) EndUnasked(lease->grant.counter, {EndReason::kUnclaimed});
     for (const auto& waiting : answer.attempts) waiting->done(lease);
   };
-  Seek(search, pool, 0);
+  Seek(search, pool);
   return attempt;
 }
 

@@ -69,7 +69,7 @@ class RequestTable {
   struct Place {
     Pool* pool = nullptr;
     WaiterId waiter;
-    int step = 0;  // of the pools that are asked in turn, the first is 0
+    int step = 0;  // of the places that one acquire has had, the first is 0
   };
 
   // What an attempt finds.
